@@ -1,0 +1,33 @@
+# What people type. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help run standalone cli test check fmt bench
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start a whole cluster in one process: three nodes, two groups, a router; data in ./data
+	cargo run --release
+
+standalone: ## Start one node alone behind a router; data in ./data
+	cargo run --release -- --nodes 1 --groups 1
+
+cli: ## Open the command line on the cluster of `make run`
+	cargo run --release -p simplekv-cli
+
+test: ## Install what the tests need, then run all of them
+	deploy/setup-test-machine
+	deploy/run-tests
+
+check: ## Format, lints, dependencies and docs; changes nothing
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	deploy/check-dependencies
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+fmt: ## Format the source
+	cargo fmt --all
+
+bench: ## Measure one node against Debian's redis-server, interleaved, and print the ratios
+	cargo build --release --workspace --bins
+	target/release/simplekv-bench compare

@@ -1,0 +1,324 @@
+//! What follows from the outcome of an attempt: the whole redirect and retry policy, without I/O, clock or randomness.
+//!
+//! [`decide`] is called before the first attempt and after every one. It says where to send next, whether to pause, or how the
+//! request ends. Whoever calls it does what it says and decides nothing.
+
+use std::time::Duration;
+
+use simplekv_types::{Failure, FailureCode, NodeId, ReadPolicy, Reply};
+
+use crate::error::{Error, TransportError};
+use crate::topology::Topology;
+use crate::{RequestId, Target};
+
+/// How many redirects in a row are followed without a pause: nodes that disagree must not make a request spin between them.
+const FREE_REDIRECTS: u32 = 8;
+
+/// What a request is, for all its attempts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) access: Access,
+    pub(crate) target: Target,
+    /// Whether to try again after a failed attempt.
+    pub(crate) retry: bool,
+    /// How often a group that is there may refuse before that is the answer.
+    pub(crate) refusals_max: u32,
+    /// Deadline over all attempts.
+    pub(crate) total: Duration,
+    /// How long one attempt is waited for.
+    pub(crate) attempt: Duration,
+}
+
+/// What a request does, and what that allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read(ReadPolicy),
+    /// `Some` if the write carries an identity, so that repeating it applies it once.
+    Write(Option<RequestId>),
+}
+
+/// What happened to a request so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    /// How many attempts were handed to a node.
+    pub(crate) attempts: u32,
+    /// How many pauses were made.
+    pub(crate) pauses: u32,
+    /// Redirects since the last pause.
+    redirects: u32,
+    /// Refusals by a group that is there.
+    refusals: u32,
+    /// Whether some attempt may have been applied. Only an answer to the write itself takes this back: a refusal of a later attempt
+    /// says nothing about an earlier one that may still be on its way.
+    in_doubt: bool,
+    /// Who was asked last.
+    pub(crate) asked: Option<NodeId>,
+    /// Why the last attempt has to be followed by another.
+    pub(crate) last: Option<Error>,
+}
+
+/// What became of the latest attempt.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// There was none yet, or a pause has ended.
+    Ready,
+    /// The node answered.
+    Answered(Reply),
+    /// The connection ended before an answer.
+    Lost { sent: bool, error: TransportError },
+    /// No answer came within the attempt's time.
+    TimedOut { sent: bool },
+    /// The attempt was not made: too many requests are in flight here.
+    Full { what: &'static str },
+}
+
+/// What to do next.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Send {
+        to: NodeId,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+        timeout: Duration,
+    },
+    /// Pause, then decide again with [`Outcome::Ready`]. The pause may end as soon as a topology arrives that names another node.
+    /// `refresh`: the present one is suspected to be old, ask for a fresh one.
+    Pause {
+        step: u32,
+        over_budget: bool,
+        refresh: bool,
+    },
+    Finish(Result<Reply, Error>),
+}
+
+/// What a failure asks of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    /// The command was evaluated, and this is its result.
+    Result,
+    /// The request itself is refused, by whomever it is asked.
+    Refusal,
+    /// Somebody else is to be asked; the failure may say who.
+    Redirect,
+    /// The group will serve again. Only the deadline ends the wait: giving up earlier would turn every failover into errors.
+    Wait { refresh: bool },
+    /// The group is there and refuses now. Tried again a few times.
+    Recede,
+    /// The attempt may have been applied. A retry under the same identity finds out.
+    Resolve,
+    /// The write will not be executed under this identity any more.
+    Lapsed,
+}
+
+fn remedy(code: FailureCode) -> Remedy {
+    match code {
+        FailureCode::WrongType | FailureCode::Command => Remedy::Result,
+        FailureCode::CrossSlot | FailureCode::TooLarge | FailureCode::Corrupt => Remedy::Refusal,
+        FailureCode::Moved | FailureCode::NotLeader => Remedy::Redirect,
+        FailureCode::NoLeader | FailureCode::NotServing | FailureCode::Loading => Remedy::Wait { refresh: true },
+        FailureCode::TryAgain | FailureCode::Timeout => Remedy::Wait { refresh: false },
+        FailureCode::SlotUnserved | FailureCode::NoReplicas | FailureCode::Busy => Remedy::Recede,
+        FailureCode::Uncertain => Remedy::Resolve,
+        FailureCode::Expired | FailureCode::StaleRetry => Remedy::Lapsed,
+    }
+}
+
+/// The next action.
+///
+/// `dice` is a random number, used where any of several replicas will do.
+pub(crate) fn decide(
+    plan: &Plan,
+    progress: &mut Progress,
+    outcome: Outcome,
+    topology: &Topology,
+    time: &mut Time<'_>,
+    dice: u32,
+) -> Action {
+    let elapsed = time.elapsed;
+    let mut case = Case { plan, progress, topology, elapsed, budget: time.budget, dice };
+    match outcome {
+        Outcome::Ready => case.on_ready(),
+        Outcome::Answered(Reply::Error(failure)) => case.on_failure(failure),
+        Outcome::Answered(reply) => Action::Finish(Ok(reply)),
+        Outcome::Lost { sent, error } => case.on_lost(sent, Error::Transport(error)),
+        Outcome::TimedOut { sent } => case.on_lost(sent, Error::NoAnswer { after: plan.attempt }),
+        // The limit is ours: waiting here would only hide it from the caller, who alone can slow down.
+        Outcome::Full { what } => case.refuse(Error::Overloaded { what }),
+    }
+}
+
+/// The end of a request that must not be tried again, with what happened last.
+pub(crate) fn abandon(plan: &Plan, progress: &Progress, last: Error) -> Error {
+    if !progress.in_doubt {
+        return last;
+    }
+    let id = match plan.access {
+        Access::Write(id) => id,
+        Access::Read(_) => None,
+    };
+    Error::OutcomeUnknown { id, source: Box::new(last) }
+}
+
+/// Who is to be asked, by the topology.
+pub(crate) fn route(plan: &Plan, topology: &Topology, avoid: Option<NodeId>, dice: u32) -> Option<NodeId> {
+    let group = topology.group_of(plan.target)?;
+    let leader = group.leader.filter(|&leader| topology.node(leader).is_some());
+    if plan.access != Access::Read(ReadPolicy::Any) {
+        return leader;
+    }
+    let candidates: Vec<NodeId> = group
+        .in_sync
+        .iter()
+        .copied()
+        .filter(|&node| Some(node) != avoid && topology.node(node).is_some_and(|node| node.live))
+        .collect();
+    let at = usize::try_from(dice).unwrap_or(0).checked_rem(candidates.len());
+    at.and_then(|at| candidates.get(at).copied()).or(leader)
+}
+
+/// What limits a request besides its own counts.
+pub(crate) struct Time<'a> {
+    /// Since the request was made.
+    pub(crate) elapsed: Duration,
+    /// Takes one retry out of the client's budget; `false` if it is empty. Asked only when there is something to retry.
+    pub(crate) budget: &'a mut dyn FnMut() -> bool,
+}
+
+struct Case<'a> {
+    plan: &'a Plan,
+    progress: &'a mut Progress,
+    topology: &'a Topology,
+    elapsed: Duration,
+    budget: &'a mut dyn FnMut() -> bool,
+    dice: u32,
+}
+
+impl Case<'_> {
+    fn on_ready(&mut self) -> Action {
+        if self.elapsed >= self.plan.total {
+            let last = self.progress.last.take().unwrap_or_else(|| self.unroutable());
+            return self.give_up(last);
+        }
+        match route(self.plan, self.topology, self.progress.asked, self.dice) {
+            Some(node) => self.send(node),
+            None => self.wait(self.unroutable(), true),
+        }
+    }
+
+    fn on_failure(&mut self, failure: Failure) -> Action {
+        match remedy(failure.code()) {
+            Remedy::Result => Action::Finish(Ok(Reply::Error(failure))),
+            Remedy::Refusal if self.progress.in_doubt => self.unknown(failure.into()),
+            Remedy::Refusal => Action::Finish(Ok(Reply::Error(failure))),
+            Remedy::Redirect => self.on_redirect(failure),
+            Remedy::Wait { refresh } => self.wait(failure.into(), refresh),
+            Remedy::Recede => self.recede(failure),
+            Remedy::Resolve => {
+                self.progress.in_doubt |= self.is_write();
+                self.wait(failure.into(), true)
+            }
+            // Without a doubt nothing was done; with one, the result can no longer be asked for.
+            Remedy::Lapsed if self.progress.in_doubt || failure == Failure::StaleRetry => self.unknown(failure.into()),
+            Remedy::Lapsed => self.give_up(failure.into()),
+        }
+    }
+
+    /// The redirect was applied to the topology if it was news. If that names another node now, or the redirect itself does and is
+    /// not older than what we know, that node is asked at once.
+    fn on_redirect(&mut self, failure: Failure) -> Action {
+        let told = match &failure {
+            Failure::Moved { node, version, .. } => node.filter(|_| *version >= self.topology.slot_map_version()),
+            Failure::NotLeader { group, leader, epoch, .. } => {
+                leader.filter(|_| self.topology.group(*group).is_some_and(|known| *epoch >= known.epoch))
+            }
+            _ => None,
+        };
+        let known = told.filter(|&node| self.topology.node(node).is_some());
+        let next = known.or_else(|| route(self.plan, self.topology, None, self.dice));
+        let is_free = self.progress.redirects < FREE_REDIRECTS && self.elapsed < self.plan.total;
+        match next {
+            Some(node) if is_free && next != self.progress.asked => {
+                self.progress.redirects += 1;
+                self.send(node)
+            }
+            _ => self.wait(failure.into(), true),
+        }
+    }
+
+    fn on_lost(&mut self, sent: bool, error: Error) -> Action {
+        self.progress.in_doubt |= sent && self.is_write();
+        let is_unresolvable = self.progress.in_doubt && self.plan.access == Access::Write(None);
+        if is_unresolvable {
+            return self.unknown(error);
+        }
+        self.wait(error, true)
+    }
+
+    fn recede(&mut self, failure: Failure) -> Action {
+        self.progress.refusals += 1;
+        if self.progress.refusals >= self.plan.refusals_max {
+            return self.refuse(failure.into());
+        }
+        let refresh = failure.code() == FailureCode::SlotUnserved;
+        self.wait(failure.into(), refresh)
+    }
+
+    fn send(&mut self, to: NodeId) -> Action {
+        self.progress.attempts += 1;
+        self.progress.asked = Some(to);
+        // At least a millisecond, so that "no time left" never reads as "no limit" at the node.
+        let left = self.plan.total.saturating_sub(self.elapsed).max(Duration::from_millis(1));
+        Action::Send { to, attempt: self.progress.attempts, timeout: self.plan.attempt.min(left) }
+    }
+
+    fn wait(&mut self, error: Error, refresh: bool) -> Action {
+        if self.elapsed >= self.plan.total {
+            return self.give_up(error);
+        }
+        if !self.plan.retry && self.progress.attempts > 0 {
+            return self.refuse(error);
+        }
+        self.progress.last = Some(error);
+        let step = self.progress.pauses;
+        self.progress.pauses += 1;
+        self.progress.redirects = 0;
+        Action::Pause { step, over_budget: !(self.budget)(), refresh }
+    }
+
+    /// Ends with what happened last.
+    fn refuse(&self, error: Error) -> Action {
+        Action::Finish(Err(abandon(self.plan, self.progress, error)))
+    }
+
+    /// Ends because the time is up.
+    fn give_up(&self, last: Error) -> Action {
+        if self.progress.in_doubt {
+            return self.unknown(last);
+        }
+        let (elapsed, attempts) = (self.elapsed, self.progress.attempts);
+        Action::Finish(Err(Error::Timeout { elapsed, attempts, last: Box::new(last) }))
+    }
+
+    fn unknown(&self, source: Error) -> Action {
+        let id = match self.plan.access {
+            Access::Write(id) => id,
+            Access::Read(_) => None,
+        };
+        Action::Finish(Err(Error::OutcomeUnknown { id, source: Box::new(source) }))
+    }
+
+    fn unroutable(&self) -> Error {
+        match (self.topology.group_of(self.plan.target), self.plan.target) {
+            (Some(group), _) => Error::NoLeader { group: group.id },
+            (None, Target::Slot(slot)) => Error::SlotUnserved { slot },
+            (None, Target::Group(group)) => Error::NoLeader { group },
+        }
+    }
+
+    fn is_write(&self) -> bool {
+        matches!(self.plan.access, Access::Write(_))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The handle to a cluster.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use simplekv_types::{ClientId, GroupId, GroupTime, Reply, Seq, Slot};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::builder::ClientBuilder;
+use crate::config::Config;
+use crate::core::Core;
+use crate::error::Result;
+use crate::request::{Cmd, Del, Exists, Expire, Get, Incr, MGet, MSet, Persist, Set, Ttl};
+use crate::topology::Topology;
+use crate::transport::Transport;
+use crate::watcher::Watcher;
+use crate::{ClientStats, Key, Kind, Options, RequestId, Target, Value};
+
+/// A handle to a cluster. Cloning is cheap; clones share connections, topology, limits and budgets, so one per process is enough.
+///
+/// Nothing waits for ever: every request has a deadline ([`ClientBuilder::timeout`]), and dropping a request's future lets go of it.
+/// A write whose future is dropped may or may not be done.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    core: Arc<Core>,
+    /// Keeps the topology current. Set before anybody gets the client.
+    watcher: std::sync::OnceLock<AbortHandle>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topology = self.shared.core.slots.load();
+        f.debug_struct("Client").field("cluster", &topology.cluster()).field("topology", &topology.version()).finish()
+    }
+}
+
+impl Client {
+    /// Connects with default settings to `simplekv://host[:port][,host[:port]…]`. Any node is enough to find the others; the
+    /// default port is 7410.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if the URL cannot be read, [`Error::NoSeed`](crate::Error::NoSeed) if none of the
+    /// seeds told the topology.
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self> {
+        Self::builder().url(url).build().await
+    }
+
+    /// Collects settings for a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(crate) fn prepare(config: Config, transport: Arc<dyn Transport>) -> (Self, Watcher) {
+        let (seeds, backoff) = (config.seeds.clone(), config.backoff);
+        let core = Arc::new(Core::new(config, Arc::clone(&transport)));
+        let watcher = Watcher {
+            transport,
+            slots: Arc::clone(&core.slots),
+            pool: Arc::clone(&core.pool),
+            stats: Arc::clone(&core.stats),
+            seeds,
+            backoff,
+        };
+        (Self { shared: Arc::new(Shared { core, watcher: std::sync::OnceLock::new() }) }, watcher)
+    }
+
+    pub(crate) fn start(&self, watcher: Watcher) {
+        self.shared.watcher.get_or_init(|| tokio::spawn(watcher.run()).abort_handle());
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.shared.core
+    }
+
+    /// The value of a key, `None` if there is none.
+    pub fn get(&self, key: impl Into<Key>) -> Get<'_> {
+        Get::new(self, key.into())
+    }
+
+    /// Sets a key to a value, replacing whatever it held and its time to live.
+    pub fn set(&self, key: impl Into<Key>, value: impl Into<Value>) -> Set<'_> {
+        Set::new(self, key.into(), value.into())
+    }
+
+    /// Deletes a key. `true` if there was one.
+    pub fn del(&self, key: impl Into<Key>) -> Del<'_> {
+        Del::new(self, key.into())
+    }
+
+    /// Whether a key exists.
+    pub fn exists(&self, key: impl Into<Key>) -> Exists<'_> {
+        Exists::new(self, key.into())
+    }
+
+    /// Lets a key expire after `ttl`, to the millisecond. `false` if the key does not exist.
+    pub fn expire(&self, key: impl Into<Key>, ttl: Duration) -> Expire<'_> {
+        Expire::new(self, key.into(), ttl)
+    }
+
+    /// Lets a key live for ever. `false` if it does not exist or would have anyway.
+    pub fn persist(&self, key: impl Into<Key>) -> Persist<'_> {
+        Persist::new(self, key.into())
+    }
+
+    /// How long a key has to live.
+    pub fn ttl(&self, key: impl Into<Key>) -> Ttl<'_> {
+        Ttl::new(self, key.into())
+    }
+
+    /// Adds 1, or what [`Incr::by`] says, to the number at a key; a missing key counts as 0. The new number.
+    pub fn incr(&self, key: impl Into<Key>) -> Incr<'_> {
+        Incr::new(self, key.into())
+    }
+
+    /// The values of many keys, in their order. Split by slot and asked for at once: keys of different slots may be read at
+    /// different moments.
+    pub fn mget<K: Into<Key>>(&self, keys: impl IntoIterator<Item = K>) -> MGet<'_> {
+        MGet::new(self, keys.into_iter().map(Into::into).collect())
+    }
+
+    /// Sets many keys. Split by slot: all keys of one slot are set together, those of different slots are not, and if a part fails
+    /// the others may be done ([`Error::Partial`](crate::Error::Partial)).
+    pub fn mset<K: Into<Key>, V: Into<Value>>(&self, pairs: impl IntoIterator<Item = (K, V)>) -> MSet<'_> {
+        MSet::new(self, pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+
+    /// Any command by name, as Redis spells it.
+    pub fn cmd(&self, name: &str) -> Cmd<'_> {
+        Cmd::new(self, name)
+    }
+
+    /// Runs a command for one slot or group and returns its reply as it is, a command's own error (`Reply::Error`) included.
+    ///
+    /// `args` is the command and its arguments as Redis spells them. All keys must lie in the slot. A command declared as
+    /// [`Kind::Read`] must not change anything: reads are repeated without an identity.
+    ///
+    /// # Errors
+    /// When the command was not evaluated, or a write's outcome is unknown. By then everything that could be retried was.
+    pub async fn execute(
+        &self,
+        target: impl Into<Target>,
+        args: impl Into<Arc<[Bytes]>>,
+        kind: Kind,
+        options: Options,
+    ) -> Result<Reply> {
+        self.core().execute(target.into(), args.into(), kind, options).await
+    }
+
+    /// Runs a command without keys on every group at once, by group id. Groups that come or go meanwhile may be missed.
+    pub async fn execute_on_every_group(
+        &self,
+        args: impl Into<Arc<[Bytes]>>,
+        kind: Kind,
+        options: Options,
+    ) -> Vec<(GroupId, Result<Reply>)> {
+        let args = args.into();
+        let groups: Vec<GroupId> = self.core().slots.load().groups().iter().map(|group| group.id).collect();
+        let each = groups.into_iter().map(|group| {
+            let args = Arc::clone(&args);
+            async move { (group, self.core().execute(Target::Group(group), args, kind, options).await) }
+        });
+        futures::future::join_all(each).await
+    }
+
+    /// Runs commands for one slot or group in this order, in one round trip. Each sees what those before it did; one that fails does
+    /// not stop those after it. The results come in the same order, each as [`Client::execute`]'s. They are not one transaction:
+    /// other requests may come in between.
+    pub async fn execute_in_order(
+        &self,
+        target: impl Into<Target>,
+        commands: Vec<(Arc<[Bytes]>, Kind)>,
+        options: Options,
+    ) -> Vec<Result<Reply>> {
+        self.core().execute_in_order(target.into(), commands, options).await
+    }
+
+    /// An identity for a write to `key`, to be stored before the write is made. Making the write again under the same identity,
+    /// even by another process, does it at most once; an hour later it is refused. `None` if the time of the key's group is not
+    /// known yet, without which that cannot be promised.
+    #[must_use]
+    pub fn request_id(&self, key: impl Into<Key>) -> Option<RequestId> {
+        const WINDOW_MS: u64 = 3_600_000;
+        let slot = Slot::of_key(key.into().as_ref());
+        let time = self.core().slots.load().owner(slot)?.time();
+        // A client of its own: an identity that is never used must not hold up the count of answered writes.
+        let client = ClientId(rand::random());
+        (time > GroupTime::ZERO).then(|| RequestId { client, seq: Seq(1), deadline: time.plus_millis(WINDOW_MS) })
+    }
+
+    /// The topology the client routes by, now and whenever it changes.
+    #[must_use]
+    pub fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.core().slots.subscribe()
+    }
+
+    /// What the client has counted so far.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.core().stats.snapshot()
+    }
+
+    /// Lets no new request in, waits up to `grace` for those in flight, and closes all connections. Later requests end with
+    /// [`Error::Closed`](crate::Error::Closed), on every clone.
+    pub async fn close(&self, grace: Duration) {
+        self.core().close(grace).await;
+        if let Some(watcher) = self.shared.watcher.get() {
+            watcher.abort();
+        }
+    }
+}

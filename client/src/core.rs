@@ -1,0 +1,224 @@
+//! Runs requests: asks [`attempt`](crate::attempt) what to do, does it, and brings back what became of it.
+
+mod run;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use simplekv_types::{GroupTime, Reply, Seq};
+use smallvec::smallvec;
+use tower::retry::budget::TpsBudget;
+use tracing::debug;
+
+use crate::attempt::{Access, Plan};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::lane::Surroundings;
+use crate::pool::{Bounds, Places, Pool};
+use crate::sequence::{Sequence, WriteNumber};
+use crate::singleflight::{Flight, FlightKey, Flights, Join, landed};
+use crate::slot_cache::SlotCache;
+use crate::stats::Stats;
+use crate::topology::Group;
+use crate::transport::Transport;
+use crate::{Kind, Options, RequestId, Target};
+use run::Request;
+
+/// How long after its first attempt a write may still be executed, in group time. Far more than any request waits, so that a
+/// retry is never refused for its age alone.
+const WRITE_WINDOW_MS: u64 = 60_000;
+
+/// Everything the clones of a client share.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) slots: Arc<SlotCache>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) stats: Arc<Stats>,
+    sequence: Arc<Sequence>,
+    flights: Arc<Flights>,
+    budget: TpsBudget,
+    in_flight: Arc<AtomicUsize>,
+    is_closed: AtomicBool,
+}
+
+/// What makes a write the same write on every attempt.
+struct Write {
+    id: RequestId,
+    ack_below: Seq,
+    /// Added to the number of each attempt. A write whose id came from the caller may have been sent in an earlier life of it.
+    attempts_before: u32,
+    /// Keeps the number from counting as answered; `None` if the id came from the caller.
+    _number: Option<WriteNumber>,
+}
+
+impl Core {
+    pub(crate) fn new(config: Config, transport: Arc<dyn Transport>) -> Self {
+        let slots = Arc::new(SlotCache::new());
+        let stats = Arc::<Stats>::default();
+        let surroundings =
+            Surroundings { transport, slots: Arc::clone(&slots), stats: Arc::clone(&stats), backoff: config.backoff };
+        let bounds = Bounds { lanes_per_node: config.lanes_per_node, in_flight_per_node: config.in_flight_per_node };
+        Self {
+            config,
+            slots,
+            pool: Arc::new(Pool::new(surroundings, bounds)),
+            stats,
+            sequence: Sequence::new(simplekv_types::ClientId(rand::random())),
+            flights: Arc::default(),
+            // A fifth of the requests, and ten a second: enough for redirects gone wrong, too little for a storm.
+            budget: TpsBudget::new(Duration::from_secs(10), 10, 0.2),
+            in_flight: Arc::default(),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs one request to its end.
+    pub(crate) async fn execute(
+        self: &Arc<Self>,
+        target: Target,
+        args: Arc<[Bytes]>,
+        kind: Kind,
+        options: Options,
+    ) -> Result<Reply> {
+        self.stats.requests.increment();
+        let result = match self.admit(1) {
+            Ok(_places) if self.may_share(kind, &options) => {
+                let policy = options.read.unwrap_or(self.config.read_policy);
+                self.share(FlightKey { target, policy, args }, Join::of(policy), options.lane).await
+            }
+            Ok(_places) => {
+                let request = self.request(target, args, kind, &options);
+                let mut results = self.run(smallvec![request], options.lane).await;
+                results.pop().expect("a request has a result")
+            }
+            Err(error) => Err(error),
+        };
+        self.count(&result);
+        result
+    }
+
+    /// Runs requests for one target, each seeing what those before it did. One that fails does not stop those after it.
+    pub(crate) async fn execute_in_order(
+        self: &Arc<Self>,
+        target: Target,
+        commands: Vec<(Arc<[Bytes]>, Kind)>,
+        options: Options,
+    ) -> Vec<Result<Reply>> {
+        self.stats.requests.add(commands.len() as u64);
+        let results = match self.admit(commands.len()) {
+            Ok(_places) => {
+                let requests = commands.into_iter().map(|(args, kind)| self.request(target, args, kind, &options));
+                self.run(requests.collect(), options.lane).await
+            }
+            Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
+        };
+        results.iter().for_each(|result| self.count(result));
+        results.into_vec()
+    }
+
+    fn admit(&self, wanted: usize) -> Result<Places> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(Error::Closed);
+        }
+        Places::take(&self.in_flight, wanted, self.config.in_flight_total).ok_or_else(|| {
+            self.stats.overloaded.increment();
+            Error::Overloaded { what: "too many requests in flight at this client" }
+        })
+    }
+
+    fn count(&self, result: &Result<Reply>) {
+        if let Err(error) = result {
+            self.stats.failures.increment();
+            debug!(error = %error, "request failed");
+        }
+    }
+
+    /// A read with a deadline of its own would impose it on those who share it.
+    fn may_share(&self, kind: Kind, options: &Options) -> bool {
+        let is_plain = options.share && options.retry && options.timeout.is_none();
+        self.config.share_reads && kind == Kind::Read && is_plain
+    }
+
+    async fn share(self: &Arc<Self>, key: FlightKey, rule: Join, lane: Option<usize>) -> Result<Reply> {
+        match self.flights.join(key, rule) {
+            Flight::Lead(lead, answer) => {
+                self.stats.shared_reads_led.increment();
+                let core = Arc::clone(self);
+                tokio::spawn(lead.run(move |key| Arc::clone(&core).fly(key.clone(), lane)));
+                landed(answer).await
+            }
+            Flight::Wait(answer) => {
+                self.stats.shared_reads_joined.increment();
+                let total = self.config.timeouts.total;
+                // The flight before mine may take its whole time and leave mine none of my own.
+                tokio::time::timeout(total, landed(answer)).await.unwrap_or_else(|_| {
+                    let last = Box::new(Error::NoAnswer { after: total });
+                    Err(Error::Timeout { elapsed: total, attempts: 0, last })
+                })
+            }
+        }
+    }
+
+    async fn fly(self: Arc<Self>, key: FlightKey, lane: Option<usize>) -> Result<Reply> {
+        let options = Options::default().read(key.policy);
+        let request = self.request(key.target, key.args, Kind::Read, &options);
+        self.run(smallvec![request], lane).await.pop().expect("a request has a result")
+    }
+
+    fn request(&self, target: Target, args: Arc<[Bytes]>, kind: Kind, options: &Options) -> Request {
+        let write = (kind == Kind::Write).then(|| self.write(target, options)).flatten();
+        let access = match kind {
+            Kind::Read => Access::Read(options.read.unwrap_or(self.config.read_policy)),
+            Kind::Write => Access::Write(write.as_ref().map(|write| write.id)),
+        };
+        let total = options.timeout.unwrap_or(self.config.timeouts.total);
+        // Without a second attempt the first may take all the time there is.
+        let attempt = if options.retry { self.config.timeouts.attempt.min(total) } else { total };
+        let refusals_max = self.config.refusals_max;
+        Request::new(Plan { access, target, retry: options.retry, refusals_max, total, attempt }, args, write)
+    }
+
+    /// The identity of a write; `None` if it needs none because it is never repeated.
+    fn write(&self, target: Target, options: &Options) -> Option<Write> {
+        if let Some(id) = options.request_id {
+            return Some(Write { id, ack_below: Seq(0), attempts_before: 1, _number: None });
+        }
+        if !options.retry {
+            return None;
+        }
+        let number = self.sequence.begin();
+        let id = RequestId { client: self.sequence.client(), seq: number.seq, deadline: self.write_deadline(target) };
+        Some(Write { id, ack_below: number.ack_below, attempts_before: 0, _number: Some(number) })
+    }
+
+    /// Group time until which a write begun now may be executed; zero, which lets the first executing leader choose, if no time of
+    /// the group is known. It is kept over all attempts either way.
+    fn write_deadline(&self, target: Target) -> GroupTime {
+        match self.slots.load().group_of(target).map(Group::time) {
+            None | Some(GroupTime::ZERO) => GroupTime::ZERO,
+            Some(time) => time.plus_millis(WRITE_WINDOW_MS),
+        }
+    }
+
+    fn observe(&self, target: Target, time: GroupTime) {
+        if let Some(group) = self.slots.load().group_of(target) {
+            group.clock.observe(time);
+        }
+    }
+
+    /// Lets no new request in, waits up to `grace` for those in flight, and closes the lanes.
+    pub(crate) async fn close(&self, grace: Duration) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        let _ = tokio::time::timeout(grace, self.drained()).await;
+        self.pool.clear();
+    }
+
+    async fn drained(&self) {
+        // Only on the way out, so a look now and then is cheaper than a signal on every request.
+        while self.in_flight.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

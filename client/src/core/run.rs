@@ -1,0 +1,294 @@
+//! One request, or a few that must be executed in order, from the first attempt to the result.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use simplekv_types::{Dedupe, NodeId, ReadPolicy, Reply};
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tower::retry::budget::Budget;
+
+use super::{Core, Write};
+use crate::Target;
+use crate::attempt::{self, Access, Action, Outcome, Plan, Progress, Time};
+use crate::error::{Error, Result};
+use crate::lane::{Delivery, Op, Parcel, Passage};
+use crate::pool::Places;
+use crate::topology::Topology;
+use crate::transport::WireOp;
+
+/// Requests for one target that are executed in this order. Almost always one.
+pub(super) type Requests = SmallVec<[Request; 1]>;
+
+/// One request under way.
+pub(super) struct Request {
+    plan: Plan,
+    args: Arc<[Bytes]>,
+    write: Option<Write>,
+    progress: Progress,
+    stage: Stage,
+}
+
+enum Stage {
+    /// What became of the latest attempt, not yet considered.
+    Back(Outcome),
+    /// About to be sent.
+    Leaving {
+        attempt: u32,
+        timeout: Duration,
+    },
+    Away {
+        delivery: oneshot::Receiver<Delivery>,
+        passage: Arc<Passage>,
+    },
+    Done(Result<Reply>),
+}
+
+/// What was begun after the outcomes of the latest attempts.
+enum Begun {
+    Finished,
+    Sent { places: Places, timeout: Duration },
+    Full,
+    Paused(Pause),
+}
+
+struct Pause {
+    step: u32,
+    over_budget: bool,
+    asked: Option<NodeId>,
+    seen: Arc<Topology>,
+}
+
+impl Request {
+    pub(super) fn new(plan: Plan, args: Arc<[Bytes]>, write: Option<Write>) -> Self {
+        Self { plan, args, write, progress: Progress::default(), stage: Stage::Back(Outcome::Ready) }
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Done(_))
+    }
+
+    /// Whether it was executed, as opposed to refused or unknown.
+    fn was_executed(&self) -> bool {
+        matches!(self.stage, Stage::Done(Ok(_)))
+    }
+
+    /// Takes the outcome of the latest attempt, if it is back.
+    fn outcome(&mut self) -> Option<Outcome> {
+        match &mut self.stage {
+            Stage::Back(outcome) => Some(std::mem::replace(outcome, Outcome::Ready)),
+            Stage::Leaving { .. } | Stage::Away { .. } | Stage::Done(_) => None,
+        }
+    }
+
+    /// Waits for the answer to the present attempt.
+    async fn come_back(&mut self, until: Instant) -> Option<simplekv_types::GroupTime> {
+        let Stage::Away { delivery, passage } = &mut self.stage else { return None };
+        let (outcome, time) = match tokio::time::timeout_at(until, delivery).await {
+            Ok(Ok(Delivery::Replied { reply, group_time })) => (Outcome::Answered(reply), Some(group_time)),
+            Ok(Ok(Delivery::Lost { sent, error })) => (Outcome::Lost { sent, error }, None),
+            // No answer in time; or the lane's task is gone because the runtime is shutting down.
+            Err(_) | Ok(Err(_)) => (Outcome::TimedOut { sent: !passage.withdraw() }, None),
+        };
+        self.stage = Stage::Back(outcome);
+        time
+    }
+}
+
+impl Core {
+    /// Runs requests for one target to their ends.
+    pub(super) async fn run(&self, mut requests: Requests, lane: Option<usize>) -> SmallVec<[Result<Reply>; 1]> {
+        let began = Instant::now();
+        loop {
+            match self.begin(&mut requests, lane, began) {
+                Begun::Finished => break,
+                Begun::Full => {
+                    let what = "too many requests in flight at the node";
+                    requests.iter_mut().filter(|request| !request.is_done()).for_each(|request| {
+                        request.stage = Stage::Back(Outcome::Full { what });
+                    });
+                }
+                Begun::Sent { places, timeout } => {
+                    let until = Instant::now() + timeout;
+                    for request in &mut requests {
+                        if let Some(time) = request.come_back(until).await {
+                            self.observe(request.plan.target, time);
+                        }
+                    }
+                    drop(places);
+                }
+                Begun::Paused(pause) => {
+                    let plan = requests.first().expect("only requests pause").plan;
+                    self.pause(&plan, pause, began).await;
+                }
+            }
+        }
+        let results = requests.into_iter().map(|request| match request.stage {
+            Stage::Done(result) => result,
+            _ => unreachable!("all are done"),
+        });
+        results.collect()
+    }
+
+    async fn pause(&self, plan: &Plan, pause: Pause, began: Instant) {
+        let Pause { step, over_budget, asked, seen } = pause;
+        let elsewhere = |next: &Topology| attempt::route(plan, next, None, 0).is_some_and(|node| Some(node) != asked);
+        self.config.backoff.pause(step, over_budget, began + plan.total, &self.slots, &seen, elsewhere).await;
+    }
+
+    /// Decides for each request what follows, and begins it for all of them together: while one has to pause, those after it must not
+    /// overtake it, and what is sent is sent as one parcel.
+    fn begin(&self, requests: &mut Requests, lane: Option<usize>, began: Instant) -> Begun {
+        for request in requests.iter_mut() {
+            if let Stage::Back(outcome) = &request.stage {
+                self.learn(outcome);
+            }
+        }
+        let topology = self.slots.load();
+        let elapsed = began.elapsed();
+        let mut destination = None;
+        let mut pause: Option<(u32, bool)> = None;
+        for request in requests.iter_mut() {
+            let Some(outcome) = request.outcome() else { continue };
+            let was_answered = matches!(outcome, Outcome::Answered(_));
+            let mut budget = || self.withdraw();
+            let mut time = Time { elapsed, budget: &mut budget };
+            let Request { plan, progress, .. } = request;
+            match attempt::decide(plan, progress, outcome, &topology, &mut time, rand::random()) {
+                Action::Finish(result) => request.stage = Stage::Done(result),
+                Action::Send { to, attempt, timeout } => {
+                    match attempt {
+                        1 => (),
+                        _ if was_answered => self.stats.redirects.increment(),
+                        _ => self.stats.retries.increment(),
+                    }
+                    destination.get_or_insert(to);
+                    request.stage = Stage::Leaving { attempt, timeout };
+                }
+                Action::Pause { step, over_budget, refresh } => {
+                    if refresh {
+                        self.slots.request_refresh();
+                    }
+                    let (longest, any_over) = pause.unwrap_or_default();
+                    pause = Some((longest.max(step), any_over || over_budget));
+                }
+            }
+        }
+        if keep_order(requests) {
+            pause.get_or_insert((0, false));
+        }
+        let Some(first) = requests.iter().find(|request| !request.is_done()) else { return Begun::Finished };
+        let asked = first.progress.asked;
+        match (pause, destination) {
+            (Some((step, over_budget)), _) => {
+                requests.iter_mut().for_each(|request| {
+                    if let Stage::Leaving { .. } = request.stage {
+                        request.stage = Stage::Back(Outcome::Ready);
+                    }
+                });
+                Begun::Paused(Pause { step, over_budget, asked, seen: arc_swap::Guard::into_inner(topology) })
+            }
+            (None, destination) => {
+                let to = destination.expect("a request that is not done pauses or leaves");
+                self.send(requests, &topology, to, lane)
+            }
+        }
+    }
+
+    fn send(&self, requests: &mut Requests, topology: &Topology, to: NodeId, lane: Option<usize>) -> Begun {
+        let node = topology.node(to).expect("attempts go to nodes of the topology");
+        let mut longest = Duration::ZERO;
+        let mut parcel = Parcel::new();
+        for request in requests {
+            if let Stage::Leaving { attempt, timeout } = request.stage {
+                longest = longest.max(timeout);
+                let (waiter, delivery) = oneshot::channel();
+                let passage = Arc::new(Passage::default());
+                parcel.push(self.op(request, attempt, timeout, waiter, Arc::clone(&passage)));
+                request.stage = Stage::Away { delivery, passage };
+            }
+        }
+        match self.pool.submit(node, lane, parcel) {
+            Some(places) => Begun::Sent { places, timeout: longest },
+            None => Begun::Full,
+        }
+    }
+
+    fn op(
+        &self,
+        request: &Request,
+        attempt: u32,
+        timeout: Duration,
+        waiter: oneshot::Sender<Delivery>,
+        passage: Arc<Passage>,
+    ) -> Op {
+        let Request { plan, args, write, .. } = request;
+        let dedupe = write.as_ref().map(|write| Dedupe {
+            seq: write.id.seq,
+            ack_below: write.ack_below,
+            deadline: write.id.deadline,
+            attempt: write.attempts_before + attempt,
+        });
+        let wire = WireOp {
+            id: 0,
+            args: Arc::clone(args),
+            read: match plan.access {
+                Access::Read(policy) => policy,
+                Access::Write(_) => ReadPolicy::Linearizable,
+            },
+            dedupe,
+            timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+            group: match plan.target {
+                Target::Slot(_) => None,
+                Target::Group(group) => Some(group),
+            },
+        };
+        let client = write.as_ref().map_or(self.sequence.client(), |write| write.id.client);
+        Op { wire, client, bytes: args.iter().map(Bytes::len).sum(), passage, waiter }
+    }
+
+    /// Takes from an outcome what concerns all requests.
+    fn learn(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Answered(Reply::Error(failure)) => {
+                self.slots.learn(failure);
+            }
+            Outcome::Answered(_) => self.budget.deposit(),
+            Outcome::Full { .. } => self.stats.overloaded.increment(),
+            Outcome::Ready | Outcome::Lost { .. } | Outcome::TimedOut { .. } => (),
+        }
+    }
+
+    fn withdraw(&self) -> bool {
+        let is_covered = self.budget.withdraw();
+        if !is_covered {
+            self.stats.retries_over_budget.increment();
+        }
+        is_covered
+    }
+}
+
+/// Mends what a node did out of order: it executed a request although it refused, or lost, one before it.
+///
+/// A read is repeated in its turn. A write cannot be taken back, so the ones it overtook must not be done after it: they end with
+/// what happened to them. Returns whether something has to be repeated.
+fn keep_order(requests: &mut Requests) -> bool {
+    let overtaker =
+        requests.iter().rposition(|request| request.was_executed() && matches!(request.plan.access, Access::Write(_)));
+    let (mut is_behind_open, mut repeats) = (false, false);
+    for (at, request) in requests.iter_mut().enumerate() {
+        if !request.is_done() && overtaker.is_some_and(|overtaker| at < overtaker) {
+            let last =
+                request.progress.last.take().unwrap_or(Error::Overloaded { what: "a later request was done first" });
+            request.stage = Stage::Done(Err(attempt::abandon(&request.plan, &request.progress, last)));
+        } else if !request.is_done() {
+            is_behind_open = true;
+        } else if is_behind_open && request.was_executed() && matches!(request.plan.access, Access::Read(_)) {
+            request.stage = Stage::Back(Outcome::Ready);
+            repeats = true;
+        }
+    }
+    repeats
+}

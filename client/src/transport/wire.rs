@@ -1,0 +1,131 @@
+//! Frames and topologies to and from their protobuf messages. Nothing that arrives is trusted.
+
+use std::sync::Arc;
+
+use simplekv_proto::convert::{Malformed, cluster_id};
+use simplekv_proto::v1;
+use simplekv_types::{
+    Epoch, Failure, GroupId, GroupTime, NodeAddresses, NodeId, Reply, Slot, SlotMapVersion, SlotRange,
+};
+
+use super::{Frame, OpReply, ReplyFrame, Update, WireOp};
+use crate::topology::{Group, Node, Topology};
+
+pub(super) fn frame(frame: Frame) -> v1::RequestFrame {
+    v1::RequestFrame {
+        client_id: bytes::Bytes::copy_from_slice(&frame.client.0.to_be_bytes()),
+        map_version: frame.map_version.0,
+        ops: frame.ops.into_iter().map(op).collect(),
+    }
+}
+
+fn op(op: WireOp) -> v1::Op {
+    v1::Op {
+        id: op.id,
+        args: op.args.to_vec(),
+        read: op.dedupe.is_none().then(|| op.read.into()),
+        dedupe: op.dedupe.map(Into::into),
+        timeout_ms: op.timeout_ms,
+        token: bytes::Bytes::new(),
+        group: op.group.map_or(0, |group| group.0),
+    }
+}
+
+pub(super) fn replies(frame: v1::ReplyFrame) -> ReplyFrame {
+    let replies = frame.replies.into_iter().map(reply).collect();
+    ReplyFrame { replies, topology_version: frame.topology_version }
+}
+
+fn reply(wire: v1::OpReply) -> OpReply {
+    let value = wire.value.ok_or(Malformed::Missing("op_reply.value"));
+    // An answer we cannot read is an answer: the operation was done or refused, only the result is lost. Asking again would not
+    // make it readable.
+    let reply = value.and_then(Reply::try_from).unwrap_or_else(|malformed| {
+        Reply::Error(Failure::Command(format!("ERR unreadable answer from the node: {malformed}").into()))
+    });
+    OpReply { id: wire.id, reply, group_time: GroupTime(wire.group_time), attempt: wire.attempt }
+}
+
+pub(super) fn update(wire: v1::TopologyUpdate) -> Result<Update, Malformed> {
+    if wire.unchanged { Ok(Update::Unchanged) } else { topology(wire).map(Update::Changed) }
+}
+
+pub(super) fn topology(wire: v1::TopologyUpdate) -> Result<Topology, Malformed> {
+    let cluster = cluster_id(&wire.cluster_id)?;
+    let ranges = wire.slots.into_iter().map(owner).collect::<Result<Vec<_>, _>>()?;
+    let groups = wire.groups.into_iter().map(group).collect();
+    let nodes = wire.nodes.into_iter().map(node).collect();
+    Ok(Topology::new(wire.version, cluster, SlotMapVersion(wire.slot_map_version), ranges, groups, nodes))
+}
+
+fn owner(wire: v1::SlotOwner) -> Result<(SlotRange, GroupId), Malformed> {
+    let slot = |field, number: u32| {
+        let out_of_range = Malformed::Range { field, got: number.into(), expected: "slots end at 16383" };
+        u16::try_from(number).ok().and_then(Slot::new).ok_or(out_of_range)
+    };
+    let (first, last) = (slot("slots.first", wire.first)?, slot("slots.last", wire.last)?);
+    let backwards =
+        Malformed::Range { field: "slots.last", got: wire.last.into(), expected: "not below `slots.first`" };
+    Ok((SlotRange::new(first, last).ok_or(backwards)?, GroupId(wire.group)))
+}
+
+fn group(wire: v1::Group) -> Group {
+    let nodes = |ids: Vec<u32>| ids.into_iter().map(NodeId).collect::<Vec<_>>();
+    let leader = (wire.leader != 0).then_some(NodeId(wire.leader));
+    let mut group = Group::new(GroupId(wire.id), Epoch(wire.epoch), leader, nodes(wire.replicas));
+    group.in_sync = nodes(wire.in_sync);
+    group.min_in_sync = wire.min_in_sync;
+    group.clock.observe(GroupTime(wire.group_time));
+    group
+}
+
+fn node(wire: v1::Node) -> Node {
+    let addresses = NodeAddresses { grpc: wire.grpc, resp: wire.resp, admin: wire.admin };
+    Node { id: NodeId(wire.id), addresses, zone: wire.zone, live: wire.live }
+}
+
+/// For error messages: an address owned by many.
+pub(super) fn shared(text: impl AsRef<str>) -> Arc<str> {
+    Arc::from(text.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> v1::TopologyUpdate {
+        v1::TopologyUpdate {
+            version: 3,
+            cluster_id: bytes::Bytes::from_static(&[7; 16]),
+            slots: vec![v1::SlotOwner { first: 0, last: 16383, group: 1 }],
+            groups: vec![v1::Group { id: 1, epoch: 2, leader: 1, group_time: 50, ..v1::Group::default() }],
+            ..v1::TopologyUpdate::default()
+        }
+    }
+
+    #[test]
+    fn a_topology_is_read_with_its_group_times() {
+        let topology = topology(valid()).unwrap();
+        let group = topology.owner(Slot::MAX).unwrap();
+        assert_eq!((group.id, group.leader, group.time()), (GroupId(1), Some(NodeId(1)), GroupTime(50)));
+    }
+
+    #[test]
+    fn impossible_slots_and_identities_are_refused() {
+        for (first, last) in [(0, 16384), (70_000, 70_000), (9, 3)] {
+            let mut wire = valid();
+            wire.slots = vec![v1::SlotOwner { first, last, group: 1 }];
+            assert!(topology(wire).is_err(), "{first}-{last}");
+        }
+        let mut wire = valid();
+        wire.cluster_id = bytes::Bytes::from_static(b"short");
+        assert!(topology(wire).is_err());
+    }
+
+    #[test]
+    fn an_unreadable_answer_is_still_an_answer() {
+        let OpReply { id, reply, .. } = reply(v1::OpReply { id: 4, ..v1::OpReply::default() });
+        assert_eq!(id, 4);
+        assert!(matches!(reply, Reply::Error(Failure::Command(_))));
+    }
+}

@@ -1,0 +1,122 @@
+//! Answers are lost in every way an answer can be lost.
+
+mod mock_cluster;
+
+use std::time::Duration;
+
+use mock_cluster::{MockCluster, Verdict, key_of_group};
+use simplekv_client::{Error, Failure};
+use simplekv_types::{GroupTime, Seq};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_asked_for_again_under_the_same_identity() {
+    for lose in [|| Verdict::ServeSilently, || Verdict::ServeAndHangUp] {
+        let cluster = MockCluster::start(1, &[&[1]]);
+        let kv = cluster.client().await;
+        cluster.script(move |op| if op.attempt() < 3 { lose() } else { Verdict::Serve });
+        assert_eq!(kv.incr("n").await.unwrap(), 1);
+        let attempts = cluster.seen_named("INCRBY");
+        assert_eq!(attempts.iter().map(|op| op.attempt()).collect::<Vec<_>>(), [1, 2, 3]);
+        let first = attempts[0].dedupe.unwrap();
+        assert!(attempts.iter().all(|op| {
+            let dedupe = op.dedupe.unwrap();
+            (dedupe.seq, dedupe.deadline, &op.client) == (first.seq, first.deadline, &attempts[0].client)
+        }));
+        assert_eq!(first.deadline, GroupTime(1_060_000), "a minute after the last time heard of the group");
+        assert_eq!(cluster.world.keys.lock().executed_writes, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_known_group_time_the_deadline_stays_open_on_every_attempt() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    cluster.change(|update| update.groups[0].group_time = 0);
+    let kv = cluster.client().await;
+    assert_eq!(kv.request_id("n"), None);
+    cluster.script(|op| if op.attempt() == 1 { Verdict::HangUp } else { Verdict::Serve });
+    kv.incr("n").await.unwrap();
+    kv.incr("n").await.unwrap();
+    let deadlines: Vec<u64> = cluster.seen().iter().map(|op| op.dedupe.unwrap().deadline.0).collect();
+    assert_eq!(deadlines, [0, 0, 1_060_000, 1_060_000], "the second write knows the time of the first one's answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answered_writes_are_declared_answered() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    for _ in 0..10 {
+        kv.incr("n").await.unwrap();
+    }
+    let last = cluster.seen().last().unwrap().dedupe.unwrap();
+    assert_eq!((last.seq, last.ack_below), (Seq(10), Seq(10)));
+    assert_eq!(cluster.world.keys.lock().rows(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_nobody_answers_ends_in_doubt_and_its_identity_resolves_it() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    cluster.script(|_| Verdict::ServeSilently);
+    let error = kv.incr("n").timeout(Duration::from_millis(500)).await.unwrap_err();
+    let Error::OutcomeUnknown { id: Some(id), .. } = error else { panic!("{error}") };
+    assert!(error.may_have_applied() && error.is_retryable());
+    cluster.script(|_| Verdict::Serve);
+    assert_eq!(kv.incr("n").request_id(id).await.unwrap(), 1, "the answer to the first");
+    assert_eq!(kv.incr("n").await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_made_beforehand_is_done_once_across_clients() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let id = {
+        let kv = cluster.client().await;
+        let id = kv.request_id("n").unwrap();
+        kv.incr("n").request_id(id).await.unwrap();
+        id.to_string()
+    };
+    let kv = cluster.client().await;
+    assert_eq!(kv.incr("n").request_id(id.parse().unwrap()).await.unwrap(), 1);
+    assert!(cluster.seen().iter().all(|op| op.attempt() >= 2), "somebody may have tried before");
+    assert_eq!(cluster.world.keys.lock().executed_writes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_must_not_be_retried_carries_no_identity_and_says_when_it_is_in_doubt() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    cluster.script(|_| Verdict::ServeAndHangUp);
+    let error = kv.incr("n").no_retry().await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { id: None, .. }), "{error}");
+    assert!(!error.is_retryable());
+    cluster.script(|_| Verdict::Refuse(Failure::Busy { what: "queue" }));
+    let error = kv.incr("n").no_retry().await.unwrap_err();
+    assert!(matches!(error, Error::Overloaded { .. }), "{error}");
+    assert!(cluster.seen().iter().all(|op| op.dedupe.is_none()));
+    assert_eq!(cluster.seen().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_write_that_fails_in_part_says_so() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    let (good, bad) = (key_of_group(1, 1, 0), key_of_group(1, 1, 1));
+    let refused = bad.clone();
+    cluster.script(move |op| match op.args.contains(&refused) {
+        true => Verdict::Refuse(Failure::NoReplicas { in_sync: 1, required: 2 }),
+        false => Verdict::Serve,
+    });
+    let error = kv.mset([(&good, "1"), (&bad, "2")]).await.unwrap_err();
+    assert!(matches!(error, Error::Partial { parts: 2, failed: 1, .. }), "{error}");
+    assert!(error.may_have_applied());
+    let error = kv.mset([(&bad, "2")]).await.unwrap_err();
+    assert!(matches!(error, Error::NotEnoughInSync { have: 1, need: 2 }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_an_earlier_attempt_is_nobodys() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    cluster.script(|op| if op.attempt() == 1 { Verdict::AnswerAsAttempt(9) } else { Verdict::Serve });
+    assert_eq!(kv.incr("n").await.unwrap(), 1);
+    assert_eq!(cluster.seen().len(), 2);
+}

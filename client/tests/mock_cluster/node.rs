@@ -1,0 +1,227 @@
+//! One node: its services, and its life.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use simplekv_proto::v1;
+use simplekv_proto::v1::data_server::{Data, DataServer};
+use simplekv_proto::v1::topology_server::{Topology, TopologyServer};
+use simplekv_types::{Epoch, Failure, GroupId, NodeId, Reply, Slot, SlotMapVersion};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, WatchStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Seen, Verdict, World};
+
+type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+pub struct RunningNode(Runtime);
+
+pub fn listen(address: Option<SocketAddr>) -> std::net::TcpListener {
+    let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
+impl RunningNode {
+    pub fn start(id: u32, listener: std::net::TcpListener, world: Arc<World>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let services = Services { id, world };
+        runtime.spawn(async move {
+            let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
+            tonic::transport::Server::builder()
+                .add_service(DataServer::new(services.clone()).max_decoding_message_size(64 << 20))
+                .add_service(TopologyServer::new(services))
+                .serve_with_incoming(incoming)
+                .await
+                .unwrap();
+        });
+        Self(runtime)
+    }
+
+    pub fn kill(self) {
+        self.0.shutdown_background();
+    }
+}
+
+#[derive(Clone)]
+struct Services {
+    id: u32,
+    world: Arc<World>,
+}
+
+#[tonic::async_trait]
+impl Topology for Services {
+    type WatchStream = BoxStream<v1::TopologyUpdate>;
+
+    async fn get(&self, _: Request<v1::GetTopologyRequest>) -> Result<Response<v1::TopologyUpdate>, Status> {
+        *self.world.topology_requests.lock() += 1;
+        Ok(Response::new(self.world.topology.borrow().clone()))
+    }
+
+    async fn watch(&self, _: Request<v1::WatchTopologyRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        if !*self.world.push.lock() {
+            return Err(Status::unavailable("not today"));
+        }
+        Ok(Response::new(WatchStream::new(self.world.topology.subscribe()).map(Ok).boxed()))
+    }
+}
+
+#[tonic::async_trait]
+impl Data for Services {
+    type CallStream = BoxStream<v1::ReplyFrame>;
+
+    async fn call(&self, request: Request<Streaming<v1::RequestFrame>>) -> Result<Response<Self::CallStream>, Status> {
+        let (frames, replies) = mpsc::channel(64);
+        tokio::spawn(self.clone().serve(request.into_inner(), frames));
+        Ok(Response::new(ReceiverStream::new(replies).boxed()))
+    }
+}
+
+impl Services {
+    async fn serve(self, mut frames: Streaming<v1::RequestFrame>, out: mpsc::Sender<Result<v1::ReplyFrame, Status>>) {
+        while let Ok(Some(frame)) = frames.message().await {
+            self.world.frames.lock().push(frame.ops.len());
+            let mut replies = Vec::new();
+            for op in frame.ops {
+                let (id, seen) = (op.id, self.see(&frame.client_id, frame.map_version, &op));
+                let mut attempt = seen.attempt().max(1);
+                let reply = match self.world.verdict(&seen) {
+                    Verdict::Serve => self.execute(&seen, &op.args),
+                    Verdict::Refuse(failure) => Reply::Error(failure),
+                    Verdict::Answer(reply) => reply,
+                    Verdict::AnswerAsAttempt(other) => {
+                        attempt = other;
+                        Reply::Ok
+                    }
+                    Verdict::Ignore => continue,
+                    Verdict::ServeSilently => {
+                        self.execute(&seen, &op.args);
+                        continue;
+                    }
+                    Verdict::HangUp => return,
+                    Verdict::ServeAndHangUp => {
+                        self.execute(&seen, &op.args);
+                        return;
+                    }
+                };
+                replies.push(v1::OpReply {
+                    id,
+                    value: Some(reply.into()),
+                    group_time: 1_000_000,
+                    attempt,
+                    ..v1::OpReply::default()
+                });
+            }
+            let topology_version = self.world.topology.borrow().version;
+            let frame = v1::ReplyFrame { replies, topology_version };
+            let mut answers = self.world.answers.subscribe();
+            let out = out.clone();
+            tokio::spawn(async move {
+                let _ = answers.wait_for(|open| *open).await;
+                let _ = out.send(Ok(frame)).await;
+            });
+        }
+    }
+
+    fn see(&self, client: &[u8], map_version: u64, op: &v1::Op) -> Seen {
+        let mut args: Vec<String> = op.args.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        args[0].make_ascii_uppercase();
+        Seen {
+            node: self.id,
+            client: client.to_vec(),
+            args,
+            dedupe: op.dedupe.map(|dedupe| dedupe.try_into().unwrap()),
+            is_read: op.dedupe.is_none(),
+            group: op.group,
+            map_version,
+        }
+    }
+
+    fn execute(&self, seen: &Seen, args: &[bytes::Bytes]) -> Reply {
+        if let Err(failure) = self.check(seen, args) {
+            return Reply::Error(failure);
+        }
+        if seen.group != 0 {
+            return self.of_group(seen);
+        }
+        self.world.keys.lock().run(&seen.client, seen.dedupe, args)
+    }
+
+    /// Whether this node may answer.
+    fn check(&self, seen: &Seen, args: &[bytes::Bytes]) -> Result<(), Failure> {
+        let topology = self.world.topology.borrow();
+        let slot = Slot::of_key(args.get(1).map_or(&[], |key| key));
+        let number = u32::from(slot.number());
+        let group = match seen.group {
+            0 => {
+                let owner = topology.slots.iter().find(|owner| (owner.first..=owner.last).contains(&number));
+                owner.ok_or(Failure::SlotUnserved { slot })?.group
+            }
+            group => group,
+        };
+        let group = topology.groups.iter().find(|known| known.id == group).unwrap();
+        let leader = (group.leader != 0).then_some(NodeId(group.leader));
+        if leader == Some(NodeId(self.id)) {
+            return Ok(());
+        }
+        let id = GroupId(group.id);
+        let address = String::new();
+        if !group.replicas.contains(&self.id) {
+            let version = SlotMapVersion(topology.slot_map_version);
+            return Err(Failure::Moved { slot, group: id, node: leader, address, version });
+        }
+        if seen.is_read && group.in_sync.contains(&self.id) {
+            return Ok(());
+        }
+        Err(match leader {
+            None => Failure::NoLeader { group: id },
+            Some(_) => Failure::NotLeader { slot, group: id, leader, address, epoch: Epoch(group.epoch) },
+        })
+    }
+
+    /// Commands without keys, over the slots of one group.
+    fn of_group(&self, seen: &Seen) -> Reply {
+        let topology = self.world.topology.borrow();
+        let is_mine = |key: &[u8]| {
+            let number = u32::from(Slot::of_key(key).number());
+            topology.slots.iter().any(|o| o.group == seen.group && (o.first..=o.last).contains(&number))
+        };
+        let mut keys = self.world.keys.lock();
+        let mine: Vec<Vec<u8>> = keys.values.keys().filter(|key| is_mine(key)).cloned().collect();
+        let bulk = |key: &Vec<u8>| Reply::Bulk(key.clone().into());
+        match seen.name() {
+            "DBSIZE" => Reply::Int(i64::try_from(mine.len()).unwrap()),
+            "KEYS" => Reply::Array(mine.iter().map(bulk).collect()),
+            "RANDOMKEY" => mine.first().map_or(Reply::Null, bulk),
+            "FLUSHALL" | "FLUSHDB" => {
+                keys.values.retain(|key, _| !mine.contains(key));
+                Reply::Ok
+            }
+            "SCAN" => scan(&seen.args, mine),
+            other => Reply::Error(Failure::Command(format!("ERR the mock does not know '{other}'").into())),
+        }
+    }
+}
+
+/// Two keys at a time, by slot and then by name. As in a real node a cursor is the slot, and below it the place within.
+fn scan(args: &[String], keys: Vec<Vec<u8>>) -> Reply {
+    let number = |at: usize| args[at].parse::<u64>().unwrap();
+    let within = args.iter().position(|word| word == "SLOTS").map_or((0, 16383), |at| (number(at + 1), number(at + 2)));
+    let mut places: Vec<(u64, Vec<u8>)> = Vec::new();
+    let mut keys: Vec<(u64, Vec<u8>)> =
+        keys.into_iter().map(|key| (u64::from(Slot::of_key(&key).number()), key)).collect();
+    keys.sort();
+    for (slot, key) in keys {
+        let before = places.iter().filter(|(place, _)| place >> 39 == slot).count() as u64;
+        places.push((slot << 39 | before, key));
+    }
+    places.retain(|(place, _)| (within.0..=within.1).contains(&(place >> 39)) && *place >= number(1));
+    let next = places.get(2).map_or(0, |(place, _)| *place);
+    let page = places.into_iter().take(2).map(|(_, key)| Reply::Bulk(key.into())).collect();
+    Reply::Array(vec![Reply::text(next.to_string()), Reply::Array(page)])
+}

@@ -1,0 +1,115 @@
+//! Which ports and directories a local cluster uses, and which node does what.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use simplekv_router::RouterConfig;
+use simplekv_server::config::{Config, Listen};
+use simplekv_types::{FlushPolicy, GroupId, NodeAddresses, NodeId};
+
+use crate::Args;
+
+/// Ports from one node to the next.
+const NODE_STRIDE: u16 = 10;
+/// From the router's port to that of node 0, which does not exist.
+const NODES_AT: u16 = 21;
+
+/// Segments of a laptop's cluster are small: each is reserved as a whole.
+const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// What a local cluster looks like.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) dir: PathBuf,
+    port_base: u16,
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) groups: Vec<GroupId>,
+    replicas: usize,
+    flush: FlushPolicy,
+}
+
+impl Layout {
+    pub(crate) fn new(args: &Args) -> anyhow::Result<Self> {
+        let nodes: Vec<NodeId> = (1..=args.nodes).map(NodeId).collect();
+        let groups = (1..=args.groups).map(GroupId).collect();
+        let replicas = args.replicas.unwrap_or(3.min(args.nodes)) as usize;
+        anyhow::ensure!(
+            replicas <= nodes.len(),
+            "{replicas} replicas of a group need as many nodes, not {}",
+            nodes.len()
+        );
+        let last = u32::from(args.port_base) + u32::from(NODES_AT) + args.nodes * u32::from(NODE_STRIDE) + 2;
+        anyhow::ensure!(
+            last <= u32::from(u16::MAX),
+            "--port-base {} leaves no room for {} nodes",
+            args.port_base,
+            args.nodes
+        );
+        Ok(Self { dir: args.dir.clone(), port_base: args.port_base, nodes, groups, replicas, flush: args.flush })
+    }
+
+    /// The nodes of a group, the one that shall lead first: neighbours, so that every node leads or follows.
+    pub(crate) fn replicas_of(&self, group: GroupId) -> Vec<NodeId> {
+        let first = group.0 as usize - 1;
+        self.nodes.iter().cycle().skip(first % self.nodes.len()).take(self.replicas).copied().collect()
+    }
+
+    /// A majority of a group, so that it survives the loss of a minority.
+    pub(crate) fn min_in_sync(&self) -> u32 {
+        u32::try_from(self.replicas / 2 + 1).unwrap_or(1)
+    }
+
+    /// The configuration of a node.
+    pub(crate) fn config(&self, node: NodeId) -> anyhow::Result<Config> {
+        let number = u16::try_from(node.0).context("more nodes than ports")?;
+        let port = self.port_base + NODES_AT + number * NODE_STRIDE;
+        let at = |offset: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port + offset));
+        let listen = Listen { grpc: at(0), resp: at(1), admin: at(2) };
+        let advertise = NodeAddresses {
+            grpc: listen.grpc.to_string(),
+            resp: listen.resp.to_string(),
+            admin: listen.admin.to_string(),
+        };
+        let flush = self.flush;
+        Ok(Config {
+            node,
+            listen,
+            advertise,
+            data_dir: self.dir.join(node.to_string()),
+            flush,
+            segment_bytes: SEGMENT_BYTES,
+            ..Config::default()
+        })
+    }
+
+    /// The configuration of the router.
+    pub(crate) fn router(&self) -> RouterConfig {
+        let at = |offset: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, self.port_base + offset));
+        let seeds = self.nodes.iter().filter_map(|&node| Some(self.config(node).ok()?.advertise.grpc)).collect();
+        RouterConfig::new(seeds, at(0), at(1))
+    }
+
+    /// What to print once everything is served.
+    pub(crate) fn greeting(&self) -> String {
+        let mut text = String::new();
+        let replicas =
+            if self.replicas == 1 { "1 replica".to_owned() } else { format!("{} replicas each", self.replicas) };
+        let groups = self.groups.len();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "simplekv is up: {} nodes, {groups} groups of slots, {replicas}", self.nodes.len());
+        let RouterConfig { resp_listen, http_listen, .. } = self.router();
+        let _ = writeln!(text, "  router  Redis {resp_listen}   HTTP http://{http_listen}");
+        for &node in &self.nodes {
+            if let Ok(config) = self.config(node) {
+                let NodeAddresses { grpc, resp, admin } = config.advertise;
+                let _ =
+                    writeln!(text, "  {node}      Redis Cluster {resp}   gRPC {grpc}   admin http://{admin}/metrics");
+            }
+        }
+        let _ = writeln!(text, "  data    {}", self.dir.display());
+        let _ = writeln!(text, "try: redis-cli -p {} set hello world", resp_listen.port());
+        text
+    }
+}

@@ -1,0 +1,16 @@
+//! The contract: what clients, nodes and operators say to each other.
+//!
+//! [`v1`] is generated from `simplekv/v1/*.proto`. Nothing of it travels further than [`convert`], which turns it into the
+//! vocabulary of `simplekv-types` and back and is the only place that trusts nobody: below it everything is validated.
+
+pub mod convert;
+
+/// The generated messages, clients and servers. Their docs stand in the `.proto` files.
+#[expect(missing_docs, reason = "generated")]
+#[expect(clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("simplekv.v1");
+
+    /// The compiled descriptors, for gRPC reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+}

@@ -1,0 +1,36 @@
+//! The vocabulary of simplekv.
+//!
+//! One word, one meaning: every crate speaks in these types, and none of them knows about files, sockets or protobuf. What crosses
+//! the wire is converted to and from them in one place (`simplekv-proto`), what is stored in the metadata store is their JSON.
+//!
+//! All log watermarks are **exclusive**: `lsn < log_end` means "we have it". Ranges are half-open and an empty log needs no sentinel.
+
+mod batch;
+mod failure;
+mod group;
+mod identity;
+pub mod limits;
+mod lsn;
+pub mod peer;
+mod read_policy;
+mod reply;
+mod request;
+mod slot;
+mod slot_map;
+mod time;
+mod topology;
+mod value_type;
+
+pub use batch::Batch;
+pub use failure::{Failure, FailureCode};
+pub use group::{GroupRecord, Leadership, Member};
+pub use identity::{ClientId, ClusterId, GroupId, NodeId, ParseIdError, RunId, StorageId};
+pub use lsn::{Epoch, Lineage, Lsn};
+pub use read_policy::ReadPolicy;
+pub use reply::Reply;
+pub use request::{Dedupe, Seq};
+pub use slot::{SLOT_COUNT, Slot, SlotRange};
+pub use slot_map::{MigrationId, SlotMap, SlotMapError, SlotMapVersion};
+pub use time::{GroupTime, Tick};
+pub use topology::{ClusterRecord, FlushPolicy, NodeAddresses, NodeRecord, Registration, Revision};
+pub use value_type::ValueType;

@@ -1,0 +1,12 @@
+//! Hard limits that are part of the formats. Configurable limits are at most these.
+
+/// Longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 65_535;
+/// Longest value, in bytes. The configured limit (8 MiB by default) may not exceed it.
+pub const VALUE_BYTES_MAX: usize = 512 << 20;
+/// The configured limit of a value unless the operator says otherwise, in bytes.
+pub const VALUE_BYTES_DEFAULT: usize = 8 << 20;
+/// Most records in one batch.
+pub const BATCH_RECORDS_MAX: usize = 65_536;
+/// A batch is closed once it holds this many bytes; one larger command makes a larger batch of its own.
+pub const BATCH_BYTES: usize = 256 << 10;

@@ -1,0 +1,323 @@
+//! Commands about the connection, the server and the cluster, typed.
+
+use bytes::Bytes;
+use simplekv_types::Slot;
+
+use crate::encode::Protocol;
+use crate::parser::Args;
+
+pub(crate) mod cluster;
+pub(crate) mod connection;
+pub(crate) mod server;
+
+/// A command that is not about data.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Control {
+    /// HELLO.
+    Hello(Hello),
+    /// AUTH.
+    Auth(Credentials),
+    /// PING.
+    Ping {
+        /// What to answer instead of `PONG`.
+        message: Option<Bytes>,
+    },
+    /// ECHO.
+    Echo {
+        /// What to answer.
+        message: Bytes,
+    },
+    /// QUIT.
+    Quit,
+    /// RESET.
+    Reset,
+    /// SELECT.
+    Select {
+        /// The database; there is only 0.
+        database: i64,
+    },
+    /// CLIENT.
+    Client(ClientCommand),
+    /// COMMAND.
+    Command(CommandQuery),
+    /// CONFIG.
+    Config(ConfigCommand),
+    /// INFO.
+    Info {
+        /// Which sections, lower case; none: the default ones.
+        sections: Vec<String>,
+    },
+    /// TIME.
+    Time,
+    /// ROLE.
+    Role,
+    /// WAIT.
+    Wait {
+        /// How many followers must have the client's writes.
+        replicas: u64,
+        /// How long to wait for them, in milliseconds; 0 is for ever.
+        timeout_ms: u64,
+    },
+    /// LASTSAVE.
+    LastSave,
+    /// MODULE LIST.
+    ModuleList,
+    /// ACL WHOAMI.
+    AclWhoAmI,
+    /// SLOWLOG.
+    SlowLog(SlowLogCommand),
+    /// LATENCY.
+    Latency(LatencyCommand),
+    /// CLUSTER.
+    Cluster(ClusterCommand),
+    /// READONLY: the connection may be answered by a follower.
+    ReadOnly,
+    /// READWRITE: the connection wants the leader.
+    ReadWrite,
+    /// ASKING: no slot is ever served by two, so it changes nothing.
+    Asking,
+    /// `… HELP` of a command with subcommands.
+    Help {
+        /// The command's name, as the table writes it.
+        of: &'static str,
+    },
+}
+
+/// HELLO with its options.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// The protocol to go on with.
+    pub protocol: Option<Protocol>,
+    /// AUTH.
+    pub auth: Option<Credentials>,
+    /// SETNAME.
+    pub name: Option<Bytes>,
+}
+
+/// Who a client says it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user; `default` unless given.
+    pub user: Bytes,
+    /// The password.
+    pub password: Bytes,
+}
+
+impl std::fmt::Debug for Credentials {
+    /// Leaves out the password: requests are logged.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// CLIENT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCommand {
+    /// SETINFO.
+    SetInfo {
+        /// Which of the two.
+        attribute: LibraryAttribute,
+        /// Its value, printable.
+        value: String,
+    },
+    /// SETNAME.
+    SetName {
+        /// The name, printable; empty to have none.
+        name: String,
+    },
+    /// GETNAME.
+    GetName,
+    /// ID.
+    Id,
+    /// INFO.
+    Info,
+    /// LIST.
+    List {
+        /// Only these; none: all.
+        ids: Vec<u64>,
+        /// Whether connections of ordinary clients are asked for; others are not listed.
+        normal: bool,
+    },
+    /// NO-EVICT.
+    NoEvict(bool),
+    /// NO-TOUCH.
+    NoTouch(bool),
+    /// REPLY.
+    Reply(ReplyMode),
+}
+
+/// What CLIENT SETINFO sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LibraryAttribute {
+    /// LIB-NAME.
+    Name,
+    /// LIB-VER.
+    Version,
+}
+
+/// Which replies a client wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// All.
+    On,
+    /// None.
+    Off,
+    /// Not the next one.
+    Skip,
+}
+
+/// COMMAND.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandQuery {
+    /// All rows.
+    All,
+    /// COUNT.
+    Count,
+    /// INFO of these, or of all.
+    Info {
+        /// The names.
+        names: Args,
+    },
+    /// DOCS of these, or of all.
+    Docs {
+        /// The names.
+        names: Args,
+    },
+    /// LIST.
+    List {
+        /// Which names.
+        filter: ListFilter,
+    },
+    /// GETKEYS.
+    GetKeys {
+        /// The request whose keys are asked for.
+        args: Args,
+    },
+}
+
+/// Which names COMMAND LIST lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListFilter {
+    /// All.
+    None,
+    /// FILTERBY MODULE: there are no modules.
+    Module,
+    /// FILTERBY ACLCAT.
+    Category(Bytes),
+    /// FILTERBY PATTERN.
+    Pattern(Bytes),
+}
+
+/// CONFIG.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigCommand {
+    /// GET.
+    Get {
+        /// Glob patterns of names; at least one.
+        patterns: Args,
+    },
+    /// SET.
+    Set {
+        /// Names, in lower case, and values; at least one pair.
+        settings: Vec<(String, Bytes)>,
+    },
+    /// RESETSTAT.
+    ResetStat,
+}
+
+/// SLOWLOG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowLogCommand {
+    /// GET.
+    Get {
+        /// At most so many, the newest first; `None` is all of them.
+        count: Option<u64>,
+    },
+    /// LEN.
+    Len,
+    /// RESET.
+    Reset,
+}
+
+impl SlowLogCommand {
+    /// How many entries SLOWLOG GET answers unless told otherwise.
+    pub const COUNT_DEFAULT: u64 = 10;
+}
+
+/// LATENCY.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LatencyCommand {
+    /// LATEST.
+    Latest,
+    /// HISTORY.
+    History {
+        /// The event.
+        event: Bytes,
+    },
+    /// RESET.
+    Reset,
+    /// DOCTOR.
+    Doctor,
+    /// GRAPH.
+    Graph {
+        /// The event.
+        event: Bytes,
+    },
+    /// HISTOGRAM.
+    Histogram {
+        /// Of these commands, or of all.
+        names: Args,
+    },
+}
+
+/// CLUSTER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterCommand {
+    /// SLOTS.
+    Slots,
+    /// SHARDS.
+    Shards,
+    /// NODES.
+    Nodes,
+    /// INFO.
+    Info,
+    /// MYID.
+    MyId,
+    /// MYSHARDID.
+    MyShardId,
+    /// KEYSLOT.
+    KeySlot {
+        /// The key.
+        key: Bytes,
+    },
+    /// LINKS.
+    Links,
+    /// COUNTKEYSINSLOT.
+    CountKeysInSlot {
+        /// The slot.
+        slot: Slot,
+    },
+    /// GETKEYSINSLOT.
+    GetKeysInSlot {
+        /// The slot.
+        slot: Slot,
+        /// How many keys at most.
+        count: u64,
+    },
+    /// SLOT-STATS.
+    SlotStats(SlotStats),
+}
+
+/// Which slots SLOT-STATS is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotStats {
+    /// SLOTSRANGE.
+    Range(simplekv_types::SlotRange),
+    /// ORDERBY KEY-COUNT, the only figure that is kept for every slot.
+    ByKeyCount {
+        /// How many slots at most.
+        limit: u64,
+        /// Whether the emptiest come first.
+        ascending: bool,
+    },
+}

@@ -1,0 +1,254 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::facts::{ClusterFacts, InfoFacts, Mode};
+use crate::parser::Args;
+
+#[derive(Default)]
+struct Process {
+    password: Option<&'static str>,
+    cluster: Option<ClusterFacts>,
+}
+
+impl Facts for Process {
+    fn now_micros(&self) -> u64 {
+        1_700_000_000_000_123
+    }
+
+    fn mode(&self) -> Mode {
+        if self.cluster.is_some() { Mode::Cluster } else { Mode::Standalone }
+    }
+
+    fn role(&self) -> RoleFacts {
+        RoleFacts::default()
+    }
+
+    fn info(&self) -> InfoFacts {
+        InfoFacts::default()
+    }
+
+    fn cluster(&self) -> Option<ClusterFacts> {
+        self.cluster.clone()
+    }
+
+    fn check(&self, credentials: &Credentials) -> Verdict {
+        match self.password {
+            None => Verdict::NotNeeded,
+            Some(password) if credentials.password == password && credentials.user == "default" => Verdict::Accepted,
+            Some(_) => Verdict::Refused,
+        }
+    }
+
+    fn other_clients(&self) -> Vec<(u64, String)> {
+        vec![(3, "id=3 addr=else".to_owned())]
+    }
+}
+
+fn session(process: &Process) -> Session {
+    Session::new(7, "10.0.0.9:5000".into(), "10.0.0.1:7379".into(), process.password.is_some(), process.now_micros())
+}
+
+fn parse(line: &str) -> Request {
+    let args: Args = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+    Request::parse(args).unwrap()
+}
+
+fn ask(session: &mut Session, process: &Process, line: &str) -> Reply {
+    let request = parse(line);
+    if let Err(failure) = session.admit(request.spec) {
+        return failure.into();
+    }
+    let Body::Control(control) = request.body else { panic!("{line} is about data") };
+    match session.answer(&control, process) {
+        Answer::Reply(reply) | Answer::Close(reply) => reply,
+        Answer::NotMine => panic!("{line} is not the session's"),
+    }
+}
+
+fn error(text: &'static str) -> Reply {
+    Reply::Error(Failure::command(text))
+}
+
+fn field<'a>(reply: &'a Reply, name: &'static str) -> &'a Reply {
+    let Reply::Map(pairs) = reply else { panic!("{reply:?}") };
+    &pairs.iter().find(|(key, _)| *key == Reply::fixed(name)).unwrap().1
+}
+
+#[test]
+fn hello_chooses_the_protocol() {
+    let process = Process::default();
+    let mut session = session(&process);
+    let reply = ask(&mut session, &process, "hello 3 setname me");
+    assert_eq!(field(&reply, "version"), &Reply::fixed("7.4.0"));
+    assert_eq!(field(&reply, "proto"), &Reply::Int(3));
+    assert_eq!(field(&reply, "id"), &Reply::Int(7));
+    assert_eq!(field(&reply, "mode"), &Reply::fixed("standalone"));
+    assert_eq!(session.protocol(), Protocol::Resp3);
+    assert_eq!(ask(&mut session, &process, "client getname"), Reply::text("me"));
+    assert_eq!(ask(&mut session, &process, "reset"), Reply::Status("RESET"));
+    assert_eq!(session.protocol(), Protocol::Resp2);
+    assert_eq!(ask(&mut session, &process, "client getname"), Reply::Null);
+}
+
+#[test]
+fn nothing_is_answered_before_authentication() {
+    let process = Process { password: Some("secret"), ..Process::default() };
+    let mut session = session(&process);
+    assert_eq!(ask(&mut session, &process, "ping"), Reply::Error(NO_AUTH));
+    assert_eq!(ask(&mut session, &process, "hello 3"), Reply::Error(NO_AUTH_HELLO));
+    assert_eq!(session.protocol(), Protocol::Resp2);
+    assert_eq!(ask(&mut session, &process, "auth wrong"), Reply::Error(WRONG_PASSWORD));
+    assert_eq!(ask(&mut session, &process, "hello 3 auth default wrong"), Reply::Error(WRONG_PASSWORD));
+    assert!(!session.is_authenticated());
+    assert!(matches!(ask(&mut session, &process, "hello 3 auth default secret"), Reply::Map(_)));
+    assert_eq!(ask(&mut session, &process, "ping"), Reply::Status("PONG"));
+    ask(&mut session, &process, "reset");
+    assert_eq!(ask(&mut session, &process, "ping"), Reply::Error(NO_AUTH));
+    assert_eq!(ask(&mut session, &process, "auth secret"), Reply::Ok);
+    assert_eq!(ask(&mut session, &process, "acl whoami"), Reply::text("default"));
+}
+
+#[test]
+fn a_password_nobody_asked_for_is_refused() {
+    let process = Process::default();
+    let mut session = session(&process);
+    assert_eq!(ask(&mut session, &process, "auth secret"), Reply::Error(NO_PASSWORD_SET));
+    assert_eq!(ask(&mut session, &process, "auth alice secret"), Reply::Error(WRONG_PASSWORD));
+}
+
+#[test]
+fn replies_are_withheld_as_the_client_wishes() {
+    let process = Process::default();
+    let mut session = session(&process);
+    let lines = [
+        ("ping", true),
+        ("client reply skip", false),
+        ("ping", false),
+        ("ping", true),
+        ("client reply off", false),
+        ("ping", false),
+        ("client reply skip", false),
+        ("ping", false),
+        ("client reply on", true),
+        ("ping", true),
+    ];
+    for (at, (line, heard)) in lines.into_iter().enumerate() {
+        assert_eq!(session.hears(Some(&parse(line))), heard, "{at}: {line}");
+    }
+    session.hears(Some(&parse("client reply skip")));
+    assert!(!session.hears(None), "an error is a reply as well");
+    assert!(session.hears(None));
+}
+
+#[test]
+fn what_clients_ask_when_they_connect_is_answered() {
+    let process = Process::default();
+    let mut session = session(&process);
+    let status = |name| Reply::Status(name);
+    for (line, reply) in [
+        ("PING", status("PONG")),
+        ("ping hi", Reply::fixed("hi")),
+        ("echo hi", Reply::fixed("hi")),
+        ("select 0", Reply::Ok),
+        ("select 1", error("ERR DB index is out of range")),
+        ("client setinfo lib-name x", Reply::Ok),
+        ("client setinfo LIB-VER 1.2", Reply::Ok),
+        ("client setname n", Reply::Ok),
+        ("client id", Reply::Int(7)),
+        ("client no-evict on", Reply::Ok),
+        ("client no-touch off", Reply::Ok),
+        ("time", Reply::Array(vec![Reply::fixed("1700000000"), Reply::fixed("123")])),
+        ("role", Reply::Array(vec![Reply::fixed("master"), Reply::Int(0), Reply::Array(vec![])])),
+        ("module list", Reply::Array(vec![])),
+        ("acl whoami", Reply::fixed("default")),
+        ("slowlog get", Reply::Array(vec![])),
+        ("slowlog len", Reply::Int(0)),
+        ("slowlog reset", Reply::Ok),
+        ("latency latest", Reply::Array(vec![])),
+        ("latency reset", Reply::Int(0)),
+        ("config get DATABASES", Reply::Map(vec![(Reply::fixed("databases"), Reply::fixed("1"))])),
+        ("config get nosuch", Reply::Map(vec![])),
+        (
+            "config set save x",
+            error("ERR CONFIG SET failed (possibly related to argument 'save') - can't set immutable config"),
+        ),
+        ("config set maxmemory 0", Reply::Ok),
+        ("config set nosuch 1", error("ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'")),
+        ("config resetstat", Reply::Ok),
+        ("asking", Reply::Ok),
+        ("cluster slots", error("ERR This instance has cluster support disabled")),
+        ("readonly", error("ERR This instance has cluster support disabled")),
+    ] {
+        assert_eq!(ask(&mut session, &process, line), reply, "{line}");
+    }
+    assert_eq!(session.answer(&Control::Quit, &process), Answer::Close(Reply::Ok));
+}
+
+#[test]
+fn a_node_lets_clients_read_followers() {
+    let process = Process { cluster: Some(ClusterFacts::default()), ..Process::default() };
+    let mut session = session(&process);
+    assert_eq!(ask(&mut session, &process, "readonly"), Reply::Ok);
+    assert!(session.reads_followers());
+    assert_eq!(ask(&mut session, &process, "readwrite"), Reply::Ok);
+    assert!(!session.reads_followers());
+    let Body::Control(control) = parse("cluster countkeysinslot 5").body else { unreachable!() };
+    assert_eq!(session.answer(&control, &process), Answer::NotMine);
+}
+
+#[test]
+fn connections_are_listed_with_what_is_known_about_them() {
+    let process = Process::default();
+    let mut session = session(&process);
+    ask(&mut session, &process, "client setinfo lib-name lib");
+    let Reply::Text(list) = ask(&mut session, &process, "client list") else { panic!("a text") };
+    let list = String::from_utf8(list.to_vec()).unwrap();
+    let lines: Vec<_> = list.lines().collect();
+    assert_eq!(lines[0], "id=3 addr=else");
+    assert!(lines[1].starts_with("id=7 addr=10.0.0.9:5000 laddr=10.0.0.1:7379 "));
+    assert!(lines[1].ends_with(" cmd=client|list user=default redir=-1 resp=2 lib-name=lib lib-ver="));
+    let Reply::Text(one) = ask(&mut session, &process, "client list id 3") else { panic!("a text") };
+    assert_eq!(one, "id=3 addr=else\n");
+}
+
+#[test]
+fn the_table_answers_for_itself() {
+    let process = Process::default();
+    let mut session = session(&process);
+    let Reply::Array(rows) = ask(&mut session, &process, "command") else { panic!("an array") };
+    assert_eq!(Reply::Int(i64::try_from(rows.len()).unwrap()), ask(&mut session, &process, "command count"));
+    let flags = Reply::Set(vec![Reply::Status("readonly"), Reply::Status("fast")]);
+    let Reply::Array(infos) = ask(&mut session, &process, "command info GET nosuch") else { panic!("an array") };
+    let Reply::Array(get) = &infos[0] else { panic!("an array") };
+    assert_eq!(get[..6], [Reply::fixed("get"), Reply::Int(2), flags, Reply::Int(1), Reply::Int(1), Reply::Int(1)]);
+    assert_eq!((get.len(), &infos[1]), (10, &Reply::NullArray));
+    let Reply::Map(docs) = ask(&mut session, &process, "command docs set nosuch") else { panic!("a map") };
+    assert_eq!(docs.len(), 1);
+    assert_eq!(field(&docs[0].1, "group"), &Reply::fixed("string"));
+    let keys = |line| match Request::parse(parse_words(line)).map(|request| request.body) {
+        Ok(Body::Control(control)) => {
+            Session::new(1, String::new(), String::new(), false, 0).answer(&control, &Process::default())
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        keys("command getkeys mset a 1 b 2"),
+        Answer::Reply(Reply::Array(vec![Reply::fixed("a"), Reply::fixed("b")]))
+    );
+    assert_eq!(keys("command getkeys nosuch a"), Answer::Reply(error("ERR Invalid command specified")));
+    assert_eq!(keys("command getkeys ping"), Answer::Reply(error("ERR The command has no key arguments")));
+    assert_eq!(
+        keys("command getkeys get"),
+        Answer::Reply(error("ERR Invalid number of arguments specified for command"))
+    );
+    let Reply::Array(names) = ask(&mut session, &process, "command list filterby pattern client|set*") else {
+        panic!("an array")
+    };
+    assert_eq!(names, [Reply::fixed("client|setinfo"), Reply::fixed("client|setname")]);
+    let Reply::Array(help) = ask(&mut session, &process, "object help") else { panic!("an array") };
+    assert_eq!(help[1], Reply::fixed("ENCODING key"));
+}
+
+fn parse_words(line: &str) -> Args {
+    line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+}

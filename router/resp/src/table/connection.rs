@@ -1,0 +1,109 @@
+//! The rows of the commands about the connection.
+
+use super::{Flags, Group, KeyPositions as Keys, Spec};
+use crate::control::connection as parse;
+
+const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE);
+const CLIENT: Flags = ALWAYS.and(Flags::NOSCRIPT);
+const CLIENT_ADMIN: Flags = CLIENT.and(Flags::ADMIN);
+const SESSION: Flags = CLIENT.and(Flags::FAST);
+const BEFORE_AUTH: Flags = SESSION.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY);
+const CONNECTION: Group = Group::Connection;
+
+pub(super) const SPECS: &[Spec] = &[
+    Spec::new("hello", -1, BEFORE_AUTH, Keys::NONE, parse::hello).doc(
+        CONNECTION,
+        "6.0.0",
+        "[protover [AUTH username password] [SETNAME clientname]]",
+        "Chooses the protocol, and answers what the server is.",
+    ),
+    Spec::new("auth", -2, BEFORE_AUTH, Keys::NONE, parse::auth).doc(
+        CONNECTION,
+        "1.0.0",
+        "[username] password",
+        "Proves who the client is.",
+    ),
+    Spec::new("ping", -1, Flags::FAST, Keys::NONE, parse::ping)
+        .doc(CONNECTION, "1.0.0", "[message]", "Answers PONG, or the message.")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    Spec::new("echo", 2, ALWAYS.and(Flags::FAST), Keys::NONE, parse::echo).doc(
+        CONNECTION,
+        "1.0.0",
+        "message",
+        "Answers the message.",
+    ),
+    Spec::new("quit", -1, BEFORE_AUTH, Keys::NONE, parse::quit).doc(CONNECTION, "1.0.0", "", "Closes the connection."),
+    Spec::new("reset", 1, BEFORE_AUTH, Keys::NONE, parse::reset).doc(
+        CONNECTION,
+        "6.2.0",
+        "",
+        "Makes the connection as good as new.",
+    ),
+    Spec::new("select", 2, ALWAYS.and(Flags::FAST), Keys::NONE, parse::select).doc(
+        CONNECTION,
+        "1.0.0",
+        "index",
+        "Chooses the database. There is only 0.",
+    ),
+    Spec::new("client", -2, Flags::NONE, Keys::NONE, parse::container)
+        .doc(CONNECTION, "2.4.0", "", "Asks and tells about connections.")
+        .complexity("Depends on the subcommand")
+        .subcommands(CLIENT_SPECS),
+];
+
+const CLIENT_SPECS: &[Spec] = &[
+    Spec::new("client|setinfo", 4, CLIENT, Keys::NONE, parse::setinfo)
+        .doc(CONNECTION, "7.2.0", "<LIB-NAME libname | LIB-VER libver>", "Tells which library the client uses.")
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    Spec::new("client|setname", 3, CLIENT, Keys::NONE, parse::setname)
+        .doc(CONNECTION, "2.6.9", "connection-name", "Names the connection.")
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    Spec::new("client|getname", 2, CLIENT, Keys::NONE, parse::getname).doc(
+        CONNECTION,
+        "2.6.9",
+        "",
+        "Answers the connection's name.",
+    ),
+    Spec::new("client|id", 2, CLIENT, Keys::NONE, parse::id).doc(
+        CONNECTION,
+        "5.0.0",
+        "",
+        "Answers the connection's number.",
+    ),
+    Spec::new("client|info", 2, CLIENT, Keys::NONE, parse::info)
+        .doc(CONNECTION, "6.2.0", "", "Answers what is known about the connection.")
+        .tips(&["nondeterministic_output"]),
+    Spec::new("client|list", -2, CLIENT_ADMIN, Keys::NONE, parse::list)
+        .doc(
+            CONNECTION,
+            "2.4.0",
+            "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
+            "Answers what is known about the connections.",
+        )
+        .complexity("O(N) in the number of connections")
+        .tips(&["nondeterministic_output"]),
+    Spec::new("client|no-evict", 3, CLIENT_ADMIN, Keys::NONE, parse::no_evict).doc(
+        CONNECTION,
+        "7.0.0",
+        "<ON | OFF>",
+        "Is accepted. Connections are not evicted for memory.",
+    ),
+    Spec::new("client|no-touch", 3, CLIENT, Keys::NONE, parse::no_touch).doc(
+        CONNECTION,
+        "7.2.0",
+        "<ON | OFF>",
+        "Is accepted. Times of access are not kept.",
+    ),
+    Spec::new("client|reply", 3, CLIENT, Keys::NONE, parse::reply).doc(
+        CONNECTION,
+        "3.2.0",
+        "<ON | OFF | SKIP>",
+        "Chooses whether the server answers.",
+    ),
+    Spec::new("client|help", 2, ALWAYS, Keys::NONE, parse::help).doc(
+        CONNECTION,
+        "5.0.0",
+        "",
+        "Answers what CLIENT can be asked.",
+    ),
+];

@@ -1,0 +1,177 @@
+//! From the client's errors to what each protocol calls them. The only place that makes an error of either protocol from one.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use simplekv_client::Error;
+use simplekv_types::{Failure, Reply};
+
+/// The reply a Redis client gets. A write that may have been done says UNCERTAIN, whatever happened: these clients cannot ask again
+/// under the same identity, so this is all they will ever know.
+pub(crate) fn reply(error: Error) -> Reply {
+    Reply::Error(failure(error))
+}
+
+fn failure(error: Error) -> Failure {
+    let text = error.to_string();
+    match error {
+        Error::OutcomeUnknown { source, .. } => Failure::Uncertain { reason: source.to_string().into() },
+        // The parts that were done stay done.
+        Error::Partial { .. } => Failure::Uncertain { reason: text.into() },
+        Error::Unexpected { .. } => Failure::Uncertain { reason: text.into() },
+        // What kept it from being done until the time was up says more than that the time is up.
+        Error::Timeout { last, .. } => match *last {
+            Error::NoLeader { group } => Failure::NoLeader { group },
+            Error::SlotUnserved { slot } => Failure::SlotUnserved { slot },
+            Error::Server(failure) => failure,
+            last => Failure::Timeout { what: last.to_string().into() },
+        },
+        Error::NoLeader { group } => Failure::NoLeader { group },
+        Error::SlotUnserved { slot } => Failure::SlotUnserved { slot },
+        Error::NotEnoughInSync { have, need } => Failure::NoReplicas { in_sync: have, required: need },
+        Error::WrongType => Failure::WrongType,
+        Error::CrossSlot { .. } => Failure::CrossSlot,
+        Error::TooLarge { what, size, limit } => Failure::TooLarge { what, size, limit },
+        Error::Overloaded { what } => Failure::Busy { what },
+        Error::Server(failure) => failure,
+        Error::Closed => Failure::NotServing { reason: "the router is stopping".into() },
+        Error::NoSeed { .. } | Error::Config { .. } | Error::Transport(_) | Error::NoAnswer { .. } => {
+            Failure::NotServing { reason: text.into() }
+        }
+        other => Failure::Command(format!("ERR {other}").into()),
+    }
+}
+
+/// An error as HTTP clients get it: `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    /// Stable, for programs.
+    code: &'static str,
+    /// For people.
+    detail: String,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into() }
+    }
+
+    /// Whether it is not the request's fault.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such key")
+    }
+
+    fn of(failure: &Failure) -> Self {
+        let status = match failure {
+            Failure::NoReplicas { .. }
+            | Failure::Busy { .. }
+            | Failure::Moved { .. }
+            | Failure::NotLeader { .. }
+            | Failure::NoLeader { .. }
+            | Failure::SlotUnserved { .. }
+            | Failure::TryAgain { .. }
+            | Failure::NotServing { .. }
+            | Failure::Loading => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::Uncertain { .. } | Failure::Timeout { .. } | Failure::Expired | Failure::StaleRetry => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Failure::WrongType => StatusCode::CONFLICT,
+            Failure::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Failure::CrossSlot | Failure::Command(_) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, failure.code().as_str(), failure.to_string())
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self::of(&failure)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::of(&failure(error))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            title: &'a str,
+            status: u16,
+            code: &'a str,
+            detail: &'a str,
+        }
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let body = Body { title, status: self.status.as_u16(), code: self.code, detail: &self.detail };
+        let body = serde_json::to_string(&body).unwrap_or_default();
+        let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use simplekv_client::GroupId;
+
+    use super::*;
+
+    fn timeout(last: Error) -> Error {
+        Error::Timeout { elapsed: Duration::from_secs(10), attempts: 3, last: Box::new(last) }
+    }
+
+    fn unknown(source: Error) -> Error {
+        Error::OutcomeUnknown { id: None, source: Box::new(source) }
+    }
+
+    #[test]
+    fn a_write_in_doubt_is_uncertain_and_nothing_else_is() {
+        let in_doubt = [
+            unknown(Error::NoLeader { group: GroupId(1) }),
+            Error::Partial { parts: 2, failed: 1, source: Box::new(Error::WrongType) },
+        ];
+        for error in in_doubt {
+            assert!(error.may_have_applied());
+            assert!(failure(error).may_have_applied());
+        }
+        for error in [timeout(Error::NoLeader { group: GroupId(1) }), Error::Closed, Error::Overloaded { what: "x" }] {
+            assert!(!error.may_have_applied());
+            assert!(!failure(error).may_have_applied());
+        }
+    }
+
+    #[test]
+    fn a_timeout_tells_what_was_waited_for() {
+        let last = Error::NoLeader { group: GroupId(1) };
+        assert_eq!(failure(timeout(last)), Failure::NoLeader { group: GroupId(1) });
+        let last = Error::NoAnswer { after: Duration::from_millis(500) };
+        assert_eq!(failure(timeout(last)), Failure::Timeout { what: "no answer within 500ms".into() });
+    }
+
+    #[test]
+    fn http_statuses_say_who_is_to_act() {
+        for (error, status) in [
+            (Error::WrongType, 409),
+            (Error::TooLarge { what: "value", size: 2, limit: 1 }, 413),
+            (Error::NotEnoughInSync { have: 1, need: 2 }, 503),
+            (timeout(Error::NoLeader { group: GroupId(1) }), 503),
+            (unknown(Error::Closed), 504),
+            (Error::Server(Failure::command("ERR value is not an integer")), 400),
+        ] {
+            assert_eq!(Problem::from(error.clone()).status.as_u16(), status, "{error}");
+        }
+    }
+}

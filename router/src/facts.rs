@@ -1,0 +1,73 @@
+//! What sessions ask about the router.
+
+use simplekv_resp::Facts;
+use simplekv_resp::control::Credentials;
+use simplekv_resp::facts::{ClusterFacts, InfoFacts, Mode, RoleFacts, Verdict};
+
+use crate::metrics::client_stats;
+use crate::shared::Shared;
+
+/// The router as one of its connections sees it.
+pub(crate) struct RouterFacts<'a> {
+    pub(crate) shared: &'a Shared,
+    /// The connection that asks.
+    pub(crate) connection: u64,
+}
+
+/// The wall clock, for clients who ask for it; nothing is decided by it.
+#[expect(clippy::disallowed_methods, reason = "the edge: TIME and CLIENT LIST tell the hour")]
+pub(crate) fn now_micros() -> u64 {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Facts for RouterFacts<'_> {
+    fn now_micros(&self) -> u64 {
+        now_micros()
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Standalone
+    }
+
+    fn role(&self) -> RoleFacts {
+        RoleFacts::default()
+    }
+
+    fn info(&self) -> InfoFacts {
+        let metrics = &self.shared.metrics;
+        let (total_commands, error_replies) = metrics.requests();
+        let lines = client_stats(&self.shared.client).map(|(name, _, value)| (name, value.to_string()));
+        InfoFacts {
+            run_id: self.shared.run_id.clone(),
+            process_id: std::process::id(),
+            port: self.shared.resp_port,
+            uptime_secs: metrics.uptime_secs(),
+            connected_clients: u64::try_from(metrics.connections.get()).unwrap_or(0),
+            max_clients: self.shared.limits.connections as u64,
+            is_loading: false,
+            total_connections: metrics.connections_accepted.get(),
+            rejected_connections: metrics.connections_refused.get(),
+            total_commands,
+            error_replies,
+            input_bytes: metrics.bytes_in.get(),
+            output_bytes: metrics.bytes_out.get(),
+            mode: Mode::Standalone,
+            more: vec![("Client", lines.to_vec())],
+            ..InfoFacts::default()
+        }
+    }
+
+    /// A router is no place to ask: its clients need not know where anything is.
+    fn cluster(&self) -> Option<ClusterFacts> {
+        None
+    }
+
+    fn check(&self, _credentials: &Credentials) -> Verdict {
+        Verdict::NotNeeded
+    }
+
+    fn other_clients(&self) -> Vec<(u64, String)> {
+        self.shared.other_sessions(self.connection, now_micros())
+    }
+}

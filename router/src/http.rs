@@ -1,0 +1,90 @@
+//! The HTTP port: keys, metrics, health, and a page that shows the cluster.
+
+mod health;
+mod keys;
+mod page;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::error_handling::HandleErrorLayer;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{BoxError, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tower::ServiceBuilder;
+use tracing::debug;
+
+use crate::error::Problem;
+use crate::listener::Place;
+use crate::shared::Shared;
+
+/// Most streams of one HTTP/2 connection at a time.
+const STREAMS_MAX: u32 = 256;
+
+/// What serves one connection.
+pub(crate) fn serve(shared: Arc<Shared>) -> impl Fn(TcpStream, SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let routes = routes(&shared);
+    move |stream, peer| {
+        let (shared, routes) = (Arc::clone(&shared), routes.clone());
+        Box::pin(connection(shared, routes, stream, peer))
+    }
+}
+
+fn routes(shared: &Arc<Shared>) -> Router {
+    let limits = &shared.limits;
+    // The cluster has its own deadline; this one is for clients that send their bodies slowly.
+    let patience = limits.request_timeout + limits.partial_request_timeout;
+    let timely = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(|_: BoxError| async {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long")
+        }))
+        .timeout(patience);
+    Router::new()
+        .route("/v2/keys/{*key}", get(keys::get).put(keys::put).delete(keys::delete))
+        .layer(DefaultBodyLimit::max(limits.request_bytes))
+        .route("/", get(page::page))
+        .route("/metrics", get(health::metrics))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no_such_path", "there is nothing at this path") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path knows other methods")
+        })
+        .layer(timely)
+        .with_state(Arc::clone(shared))
+}
+
+async fn connection(shared: Arc<Shared>, routes: Router, mut stream: TcpStream, peer: SocketAddr) {
+    shared.metrics.connections_accepted.inc();
+    let Some(_place) = Place::take(&shared) else {
+        let text =
+            b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\n\r\n";
+        // It may be gone already, and it must not hold us up.
+        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(text)).await;
+        return;
+    };
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(shared.limits.partial_request_timeout);
+    server.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = shared.stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(peer = %peer, error, "connection ended");
+    }
+}

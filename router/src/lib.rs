@@ -1,0 +1,18 @@
+//! The router: one address for clients that speak the Redis protocol or HTTP and know nothing of slots.
+//!
+//! It owns no data and decides nothing about slots: it is a client of the cluster with other accents. What arrives on one connection
+//! is answered in its order and takes effect in its order per slot; what concerns different slots proceeds at the same time.
+
+mod config;
+mod error;
+mod facts;
+mod http;
+mod listener;
+mod metrics;
+mod resp;
+mod router;
+pub mod settings;
+mod shared;
+
+pub use config::{ConfigError, Limits, RouterConfig};
+pub use router::{Router, StartError};

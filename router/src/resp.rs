@@ -1,0 +1,34 @@
+//! The Redis protocol port.
+
+mod connection;
+mod pipeline;
+mod task;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use crate::listener::Place;
+use crate::shared::Shared;
+use connection::Connection;
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+    shared.metrics.connections_accepted.inc();
+    let Some(_place) = Place::take(&shared) else { return refuse(stream).await };
+    let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let connection = Connection::new(shared, peer.to_string(), local);
+    if let Err(end) = connection.serve(stream).await {
+        debug!(peer = %peer, reason = %end, "connection ended");
+    }
+}
+
+async fn refuse(mut stream: TcpStream) {
+    let text = b"-ERR max number of clients reached\r\n";
+    // It may be gone already, and it must not hold us up.
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(text)).await;
+}

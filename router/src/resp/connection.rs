@@ -1,0 +1,320 @@
+//! One connection of the Redis protocol.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use simplekv_resp::{Answer, Args, Body, Control, Parser, ProtocolError, Request, RequestLimits, Session, encode};
+use simplekv_types::{Failure, Reply};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::pipeline::{Pipeline, Turn};
+use super::task::Task;
+use crate::facts::{RouterFacts, now_micros};
+use crate::metrics::Class;
+use crate::shared::{Listed, Shared};
+
+/// Room made for what the client sends next.
+const READ_BYTES: usize = 16 << 10;
+/// Replies are encoded up to this much ahead of what the client has taken.
+const WRITE_AHEAD_BYTES: usize = 256 << 10;
+
+/// Why a connection was ended by us, or broke.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    #[error("the connection broke: {0}")]
+    Broken(#[from] io::Error),
+    #[error("it sent half a request and stalled")]
+    PartialRequest,
+    #[error("it did not read its replies")]
+    UnreadReplies,
+    #[error("it was silent for too long")]
+    Idle,
+}
+
+/// A request that may not begin yet. Nothing behind it is taken up until it may.
+enum Held {
+    Task {
+        turn: Turn,
+        task: Task,
+    },
+    /// WAIT: answered once everything before it has been.
+    Wait {
+        turn: Turn,
+    },
+}
+
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    number: u64,
+    listed: Listed,
+    parser: Parser,
+    input: BytesMut,
+    output: BytesMut,
+    pipeline: Pipeline,
+    held: Option<Held>,
+    /// Places taken of those the router has. Invariant: at least as many as requests are outstanding.
+    places: usize,
+    /// Nothing more is taken up; what was, is answered.
+    is_closing: bool,
+    /// Since when half a request has been here.
+    partial_since: Option<Instant>,
+    /// Since when the client has taken none of the bytes that wait for it.
+    unread_since: Option<Instant>,
+    last_heard: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, peer: String, local: String) -> Self {
+        let number = shared.number_connection();
+        let limits = RequestLimits {
+            request_bytes: shared.limits.request_bytes,
+            argument_bytes: shared.limits.request_bytes,
+            ..RequestLimits::default()
+        };
+        Self {
+            number,
+            listed: shared.list(Session::new(number, peer, local, false, now_micros())),
+            parser: Parser::new(limits),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            pipeline: Pipeline::new(Arc::clone(&shared), number),
+            held: None,
+            places: 0,
+            is_closing: false,
+            partial_since: None,
+            unread_since: None,
+            last_heard: Instant::now(),
+            shared,
+        }
+    }
+
+    /// Serves the connection until it ends.
+    pub(super) async fn serve(mut self, mut stream: TcpStream) -> Result<(), End> {
+        let shared = Arc::clone(&self.shared);
+        let (mut reader, mut writer) = stream.split();
+        let mut alarm = Box::pin(tokio::time::sleep(self.patience()));
+        loop {
+            self.take_up();
+            self.hand_out();
+            if self.is_closing && self.pipeline.len() == 0 && self.output.is_empty() {
+                return Ok(writer.shutdown().await?);
+            }
+            let (wants_bytes, wants_place) = (self.wants_bytes(), self.wants_place());
+            if wants_bytes {
+                self.input.reserve(READ_BYTES);
+            }
+            tokio::select! {
+                biased;
+                written = writer.write_buf(&mut self.output), if !self.output.is_empty() => self.on_written(written?),
+                () = self.pipeline.progress(), if self.pipeline.outstanding() > 0 => (),
+                read = reader.read_buf(&mut self.input), if wants_bytes => self.on_read(read?),
+                permit = shared.admission.acquire(), if wants_place => if let Ok(permit) = permit {
+                    permit.forget();
+                    self.places += 1;
+                },
+                () = shared.stopping.cancelled(), if !self.is_closing => self.is_closing = true,
+                () = &mut alarm => self.check_patience(&mut alarm)?,
+            }
+        }
+    }
+
+    /// Takes up requests that have arrived, as many as may begin.
+    fn take_up(&mut self) {
+        self.give_back_places();
+        loop {
+            if let Some(held) = self.held.take() {
+                self.begin(held);
+            }
+            if self.held.is_some() || self.is_closing || !self.has_room() {
+                break;
+            }
+            match self.parser.next(&mut self.input) {
+                Ok(Some(args)) => {
+                    self.partial_since = None;
+                    self.request(args);
+                }
+                Ok(None) => {
+                    if !self.input.is_empty() {
+                        self.partial_since.get_or_insert_with(Instant::now);
+                    }
+                    break;
+                }
+                Err(error) => self.on_protocol_error(error),
+            }
+        }
+        self.pipeline.flush();
+    }
+
+    fn has_room(&self) -> bool {
+        self.pipeline.len() < self.shared.limits.pipeline && self.output.len() < WRITE_AHEAD_BYTES
+    }
+
+    fn request(&mut self, args: Args) {
+        let mut session = self.listed.session.lock();
+        let words = args.clone();
+        let parsed = Request::parse(args).and_then(|request| session.admit(request.spec).map(|()| request));
+        let is_heard = session.hears(parsed.as_ref().ok());
+        let control = match parsed.map(|request| request.body) {
+            Ok(Body::Control(control)) => control,
+            Ok(Body::Data(command)) => {
+                let protocol = session.protocol();
+                drop(session);
+                return match Task::of(command, words) {
+                    Ok(task) => {
+                        let turn = self.pipeline.take_turn(protocol, is_heard, task.class());
+                        self.begin(Held::Task { turn, task });
+                    }
+                    Err(failure) => {
+                        let turn = self.pipeline.take_turn(protocol, is_heard, Class::Invalid);
+                        self.pipeline.answer(turn, failure.into());
+                    }
+                };
+            }
+            Err(failure) => {
+                let turn = self.pipeline.take_turn(session.protocol(), is_heard, Class::Invalid);
+                return self.pipeline.answer(turn, failure.into());
+            }
+        };
+        let answer = session.answer(&control, &RouterFacts { shared: &self.shared, connection: self.number });
+        // HELLO's own reply is in the protocol it chooses.
+        let protocol = session.protocol();
+        drop(session);
+        let turn = self.pipeline.take_turn(protocol, is_heard, Class::Control);
+        match (answer, control) {
+            (Answer::Reply(reply), _) => self.pipeline.answer(turn, reply),
+            (Answer::Close(reply), _) => {
+                self.pipeline.answer(turn, reply);
+                self.is_closing = true;
+            }
+            (Answer::NotMine, Control::Wait { .. }) => self.begin(Held::Wait { turn }),
+            (Answer::NotMine, _) => {
+                let failure = Failure::command("ERR this command is not supported through the router");
+                self.pipeline.answer(turn, failure.into());
+            }
+        }
+    }
+
+    /// Begins a request, or holds it if it may not begin yet.
+    fn begin(&mut self, held: Held) {
+        match held {
+            Held::Wait { turn } if self.pipeline.outstanding() == 0 => {
+                // What was acknowledged is on every in-sync replica already: there is nothing to wait for.
+                let followers = self.shared.topology().groups().iter().map(|group| group.in_sync.len()).min();
+                let followers = followers.unwrap_or(0).saturating_sub(1);
+                self.pipeline.answer(turn, Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX)));
+            }
+            Held::Task { turn, task } if self.pipeline.may_begin(&task) && self.take_place() => {
+                self.pipeline.begin(turn, task);
+            }
+            held => self.held = Some(held),
+        }
+    }
+
+    /// Makes sure of a place for one more request. `false` if the router has none left.
+    fn take_place(&mut self) -> bool {
+        if self.places > self.pipeline.outstanding() {
+            return true;
+        }
+        let Ok(permit) = self.shared.admission.try_acquire() else { return false };
+        permit.forget();
+        self.places += 1;
+        true
+    }
+
+    fn wants_place(&self) -> bool {
+        match &self.held {
+            Some(Held::Task { task, .. }) => {
+                self.pipeline.may_begin(task) && self.places <= self.pipeline.outstanding()
+            }
+            Some(Held::Wait { .. }) | None => false,
+        }
+    }
+
+    /// Gives back the places of requests that have been answered, but for one that a held request waited for.
+    fn give_back_places(&mut self) {
+        let needed = self.pipeline.outstanding() + usize::from(self.held.is_some());
+        if let Some(surplus) = self.places.checked_sub(needed)
+            && surplus > 0
+        {
+            self.shared.admission.add_permits(surplus);
+            self.places = needed;
+        }
+    }
+
+    /// Encodes replies that are due.
+    fn hand_out(&mut self) {
+        while self.output.len() < WRITE_AHEAD_BYTES {
+            let Some(due) = self.pipeline.next_due() else { break };
+            if due.is_heard {
+                encode::reply(&due.reply, due.protocol, &mut self.output);
+            }
+        }
+        match self.output.is_empty() {
+            true => self.unread_since = None,
+            false => _ = self.unread_since.get_or_insert_with(Instant::now),
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        !self.is_closing && self.held.is_none() && self.has_room()
+    }
+
+    fn on_read(&mut self, count: usize) {
+        self.last_heard = Instant::now();
+        self.shared.metrics.bytes_in.inc_by(count as u64);
+        // The client may have closed only its half and wait for the answers to what it sent.
+        self.is_closing |= count == 0;
+    }
+
+    fn on_written(&mut self, count: usize) {
+        self.unread_since = None;
+        self.shared.metrics.bytes_out.inc_by(count as u64);
+    }
+
+    fn on_protocol_error(&mut self, error: ProtocolError) {
+        self.shared.metrics.protocol_errors.inc();
+        let protocol = self.listed.session.lock().protocol();
+        let turn = self.pipeline.take_turn(protocol, true, Class::Invalid);
+        self.pipeline.answer(turn, Reply::Error(error.into()));
+        self.is_closing = true;
+    }
+
+    /// How often to look whether the client tries our patience.
+    fn patience(&self) -> Duration {
+        let limits = &self.shared.limits;
+        let shortest = limits.idle_timeout.unwrap_or(Duration::MAX).min(limits.partial_request_timeout);
+        (shortest / 8).max(Duration::from_millis(5))
+    }
+
+    /// Ends the connection if its client takes too long for anything.
+    fn check_patience(&mut self, alarm: &mut Pin<Box<Sleep>>) -> Result<(), End> {
+        let now = Instant::now();
+        alarm.as_mut().reset(now + self.patience());
+        let limits = &self.shared.limits;
+        let waiting = self.output.len() + self.pipeline.waiting_bytes();
+        let is_over = |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now - since >= limit);
+        if waiting > limits.output_bytes || is_over(self.unread_since, limits.partial_request_timeout) {
+            self.shared.metrics.slow_readers.inc();
+            return Err(End::UnreadReplies);
+        }
+        if is_over(self.partial_since, limits.partial_request_timeout) {
+            return Err(End::PartialRequest);
+        }
+        let is_silent = self.pipeline.len() == 0 && self.output.is_empty();
+        match limits.idle_timeout {
+            Some(idle) if is_silent && now - self.last_heard >= idle => Err(End::Idle),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.admission.add_permits(self.places);
+    }
+}

@@ -1,0 +1,305 @@
+//! Requests of one connection under way: answered in order, and executed in order as far as anybody could tell.
+//!
+//! Requests for different slots proceed at the same time. Within a slot, what has been read together is sent together and executed in
+//! order; what comes while that is under way waits for it, unless all of it only reads. A request for several slots waits for what
+//! it could conflict with, and holds up what comes after it until it may begin.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use simplekv_client::{Kind, Options};
+use simplekv_resp::{Command, Protocol};
+use simplekv_types::{Reply, Slot};
+use smallvec::SmallVec;
+
+use super::task::{self, Task, Words};
+use crate::error;
+use crate::metrics::Class;
+use crate::shared::Shared;
+
+/// Most requests for one slot that are sent together, and the bytes beyond which no more are added.
+const TOGETHER_MAX: usize = 128;
+const TOGETHER_BYTES_MAX: usize = 128 << 10;
+
+/// A place in the order of a connection's replies.
+pub(super) type Turn = u64;
+
+/// A reply that is waited for, or waits for those before it.
+struct Pending {
+    reply: Option<Reply>,
+    /// What the request was to be answered in: HELLO changes it for those after it.
+    protocol: Protocol,
+    /// Whether the client wants to see the reply.
+    is_heard: bool,
+    class: Class,
+}
+
+/// A reply that is due.
+pub(super) struct Due {
+    pub(super) reply: Reply,
+    pub(super) protocol: Protocol,
+    pub(super) is_heard: bool,
+}
+
+struct Queued {
+    turn: Turn,
+    words: Words,
+    kind: Kind,
+    share: bool,
+}
+
+/// Requests for one slot. Invariant: a slot is in the table exactly while something of it runs or waits.
+#[derive(Default)]
+struct SlotQueue {
+    /// Reads under way, each on its own.
+    reads: usize,
+    /// Whether requests that are executed in order are under way.
+    in_order: bool,
+    waiting: VecDeque<Queued>,
+}
+
+/// What has come to its end.
+enum Finished {
+    Read { slot: Slot, turn: Turn, reply: Reply },
+    InOrder { slot: Slot, writes: usize, replies: SmallVec<[(Turn, Reply); 1]> },
+    Wide { turn: Turn, is_write: bool, reply: Reply },
+}
+
+/// The requests of one connection.
+pub(super) struct Pipeline {
+    shared: Arc<Shared>,
+    options: Options,
+    /// Replies from `first` on.
+    pending: VecDeque<Pending>,
+    first: Turn,
+    /// Bytes of replies that wait for one before them.
+    waiting_bytes: usize,
+    running: FuturesUnordered<BoxFuture<'static, Finished>>,
+    slots: HashMap<Slot, SlotQueue, foldhash::fast::RandomState>,
+    /// Slots that got requests since the last [`Pipeline::flush`].
+    fresh: Vec<Slot>,
+    /// Single-slot writes that run or wait.
+    writes: usize,
+    /// Single-slot requests that run or wait.
+    singles: usize,
+    wide_reads: usize,
+    wide_writes: usize,
+}
+
+impl Pipeline {
+    /// `number` is the connection's: its requests share a lane to each node, so that what was read together is packed together.
+    pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
+        let lane = usize::try_from(number).unwrap_or(0);
+        Self {
+            shared,
+            options: Options::default().lane(lane),
+            pending: VecDeque::new(),
+            first: 0,
+            waiting_bytes: 0,
+            running: FuturesUnordered::new(),
+            slots: HashMap::default(),
+            fresh: Vec::new(),
+            writes: 0,
+            singles: 0,
+            wide_reads: 0,
+            wide_writes: 0,
+        }
+    }
+
+    /// Requests whose replies are not due yet.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Bytes of replies that wait for one before them.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Requests the cluster has not answered yet.
+    pub(super) fn outstanding(&self) -> usize {
+        self.singles + self.wide_reads + self.wide_writes
+    }
+
+    /// Takes the next turn for a request.
+    pub(super) fn take_turn(&mut self, protocol: Protocol, is_heard: bool, class: Class) -> Turn {
+        self.pending.push_back(Pending { reply: None, protocol, is_heard, class });
+        self.first + self.pending.len() as Turn - 1
+    }
+
+    /// Answers a request without the cluster.
+    pub(super) fn answer(&mut self, turn: Turn, reply: Reply) {
+        let at = usize::try_from(turn - self.first).expect("a pipeline fits in memory");
+        let pending = self.pending.get_mut(at).expect("a turn is pending until its reply was taken");
+        self.waiting_bytes += size_of_reply(&reply);
+        pending.reply = Some(reply);
+    }
+
+    /// Whether a request may join those under way.
+    pub(super) fn may_begin(&self, task: &Task) -> bool {
+        match (task, task.is_write()) {
+            (Task::Single { .. }, false) => self.wide_writes == 0,
+            (Task::Single { .. }, true) => self.wide_writes == 0 && self.wide_reads == 0,
+            (Task::Wide { .. }, false) => self.writes == 0 && self.wide_writes == 0,
+            (Task::Wide { .. }, true) => self.singles == 0 && self.wide_reads == 0 && self.wide_writes == 0,
+        }
+    }
+
+    /// Takes up a request that may begin. Those for one slot are sent at the next [`Pipeline::flush`].
+    pub(super) fn begin(&mut self, turn: Turn, task: Task) {
+        debug_assert!(self.may_begin(&task), "a request must not overtake one it conflicts with");
+        match task {
+            Task::Single { slot, words, kind, share } => {
+                self.singles += 1;
+                self.writes += usize::from(kind == Kind::Write);
+                let queue = self.slots.entry(slot).or_default();
+                queue.waiting.push_back(Queued { turn, words, kind, share });
+                if queue.waiting.len() == 1 {
+                    self.fresh.push(slot);
+                }
+            }
+            Task::Wide { command, kind } => {
+                let is_write = kind == Kind::Write;
+                *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) += 1;
+                let future = wide(Arc::clone(&self.shared), turn, command, kind, self.options);
+                self.running.push(future.boxed());
+            }
+        }
+    }
+
+    /// Sends what was taken up.
+    pub(super) fn flush(&mut self) {
+        for slot in std::mem::take(&mut self.fresh) {
+            self.advance(slot);
+        }
+    }
+
+    /// Waits until something has come to its end, and takes everything that has.
+    pub(super) async fn progress(&mut self) {
+        let mut finished = self.running.next().await;
+        while let Some(end) = finished {
+            self.finish(end);
+            finished = self.running.next().now_or_never().flatten();
+        }
+        self.flush();
+    }
+
+    /// The next reply in order, if it is due.
+    pub(super) fn next_due(&mut self) -> Option<Due> {
+        self.pending.front()?.reply.as_ref()?;
+        let Pending { reply, protocol, is_heard, class } = self.pending.pop_front()?;
+        self.first += 1;
+        let reply = reply?;
+        self.waiting_bytes -= size_of_reply(&reply);
+        self.shared.metrics.answered(class, matches!(reply, Reply::Error(_)));
+        Some(Due { reply, protocol, is_heard })
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        match finished {
+            Finished::Read { slot, turn, reply } => {
+                self.singles -= 1;
+                self.answer(turn, reply);
+                if let Some(queue) = self.slots.get_mut(&slot) {
+                    queue.reads -= 1;
+                }
+                self.advance(slot);
+            }
+            Finished::InOrder { slot, writes, replies } => {
+                self.writes -= writes;
+                for (turn, reply) in replies {
+                    self.singles -= 1;
+                    self.answer(turn, reply);
+                }
+                if let Some(queue) = self.slots.get_mut(&slot) {
+                    queue.in_order = false;
+                }
+                self.advance(slot);
+            }
+            Finished::Wide { turn, is_write, reply } => {
+                *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) -= 1;
+                self.answer(turn, reply);
+            }
+        }
+    }
+
+    /// Sends what waits for a slot, as far as it need not wait for what is under way there.
+    fn advance(&mut self, slot: Slot) {
+        let Some(queue) = self.slots.get_mut(&slot) else { return };
+        if queue.in_order {
+            return;
+        }
+        let reads = queue.waiting.iter().take_while(|queued| queued.kind == Kind::Read).count();
+        // Reads that something in order follows go with it: one round trip instead of two.
+        if reads == queue.waiting.len() || queue.reads > 0 {
+            for queued in queue.waiting.drain(..reads) {
+                queue.reads += 1;
+                let future = read(Arc::clone(&self.shared), slot, queued, self.options);
+                self.running.push(future.boxed());
+            }
+        } else {
+            queue.in_order = true;
+            let together = together(&mut queue.waiting);
+            let future = in_order(Arc::clone(&self.shared), slot, together, self.options);
+            self.running.push(future.boxed());
+        }
+        if !queue.in_order && queue.reads == 0 && queue.waiting.is_empty() {
+            self.slots.remove(&slot);
+        }
+    }
+}
+
+/// The first requests that wait, as many as may be sent together.
+fn together(waiting: &mut VecDeque<Queued>) -> SmallVec<[Queued; 1]> {
+    let mut bytes = 0;
+    let is_small = |queued: &&Queued| {
+        let before = bytes;
+        bytes += queued.words.iter().map(bytes::Bytes::len).sum::<usize>();
+        before == 0 || bytes <= TOGETHER_BYTES_MAX
+    };
+    let count = waiting.iter().take(TOGETHER_MAX).take_while(is_small).count();
+    waiting.drain(..count).collect()
+}
+
+async fn read(shared: Arc<Shared>, slot: Slot, queued: Queued, options: Options) -> Finished {
+    let Queued { turn, words, share, .. } = queued;
+    let result = shared.client.execute(slot, words, Kind::Read, options.share(share)).await;
+    Finished::Read { slot, turn, reply: result.unwrap_or_else(error::reply) }
+}
+
+async fn in_order(shared: Arc<Shared>, slot: Slot, mut queued: SmallVec<[Queued; 1]>, options: Options) -> Finished {
+    let writes = queued.iter().filter(|queued| queued.kind == Kind::Write).count();
+    if queued.len() == 1
+        && let Some(Queued { turn, words, kind, .. }) = queued.pop()
+    {
+        let result = shared.client.execute(slot, words, kind, options.share(false)).await;
+        let replies = std::iter::once((turn, result.unwrap_or_else(error::reply))).collect();
+        return Finished::InOrder { slot, writes, replies };
+    }
+    let turns: SmallVec<[Turn; 8]> = queued.iter().map(|queued| queued.turn).collect();
+    let commands = queued.into_iter().map(|queued| (queued.words, queued.kind)).collect();
+    let results = shared.client.execute_in_order(slot, commands, options).await;
+    let replies = turns.into_iter().zip(results.into_iter().map(|result| result.unwrap_or_else(error::reply)));
+    Finished::InOrder { slot, writes, replies: replies.collect() }
+}
+
+async fn wide(shared: Arc<Shared>, turn: Turn, command: Command, kind: Kind, options: Options) -> Finished {
+    let reply = task::run_wide(&shared, command, kind, options).await;
+    Finished::Wide { turn, is_write: kind == Kind::Write, reply }
+}
+
+/// What a reply takes up in memory, roughly.
+fn size_of_reply(reply: &Reply) -> usize {
+    const EACH: usize = std::mem::size_of::<Reply>();
+    match reply {
+        Reply::Bulk(bytes) | Reply::Text(bytes) => EACH + bytes.len(),
+        Reply::Array(items) | Reply::Set(items) => EACH + items.iter().map(size_of_reply).sum::<usize>(),
+        Reply::Map(pairs) => {
+            EACH + pairs.iter().map(|(key, value)| size_of_reply(key) + size_of_reply(value)).sum::<usize>()
+        }
+        _ => EACH,
+    }
+}

@@ -1,0 +1,208 @@
+//! What the program `simplekv-router` is told: the keys as people write them, and what they mean.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use simplekv_conf::{Loaded, Problem, Problems};
+
+use crate::config::{Limits, RouterConfig};
+
+/// Every key with its default, in the sections of `conf/router.toml`, which says what each is for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "conf/router.toml documents each key")]
+pub struct RawSettings {
+    pub listen: RawListen,
+    pub cluster: RawCluster,
+    pub limits: RawLimits,
+    pub runtime: RawRuntime,
+    pub log: RawLog,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "conf/router.toml documents each key")]
+pub struct RawListen {
+    pub resp: String,
+    pub http: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "conf/router.toml documents each key")]
+pub struct RawCluster {
+    pub seeds: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "conf/router.toml documents each key")]
+pub struct RawLimits {
+    pub request_bytes: u64,
+    pub connections: u32,
+    pub output_bytes: u64,
+    pub request_timeout_ms: u64,
+    pub partial_request_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
+    pub shutdown_grace_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "conf/router.toml documents each key")]
+pub struct RawRuntime {
+    pub threads: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "conf/router.toml documents each key")]
+pub struct RawLog {
+    pub filter: String,
+    pub format: String,
+}
+
+impl Default for RawSettings {
+    fn default() -> Self {
+        let limits = Limits::default();
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            listen: RawListen { resp: "127.0.0.1:7379".into(), http: "127.0.0.1:7380".into() },
+            cluster: RawCluster { seeds: vec!["127.0.0.1:7410".into()] },
+            limits: RawLimits {
+                request_bytes: limits.request_bytes as u64,
+                connections: u32::try_from(limits.connections).unwrap_or(u32::MAX),
+                output_bytes: limits.output_bytes as u64,
+                request_timeout_ms: millis(limits.request_timeout),
+                partial_request_timeout_ms: millis(limits.partial_request_timeout),
+                idle_timeout_ms: limits.idle_timeout.map_or(0, millis),
+                shutdown_grace_ms: millis(limits.shutdown_grace),
+            },
+            runtime: RawRuntime { threads: 0 },
+            log: RawLog { filter: "info".into(), format: "auto".into() },
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `Pretty` on a terminal, else `Json`.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The program's settings, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The router's own.
+    pub router: RouterConfig,
+    /// Worker threads; 0 means one per core.
+    pub threads: usize,
+    /// A `tracing` filter, such as `info,simplekv_router=debug`.
+    pub log_filter: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// Checks what each value means.
+    ///
+    /// # Errors
+    /// Everything that is wrong, together.
+    pub fn check(loaded: &Loaded<RawSettings>) -> Result<Self, Problems> {
+        let raw = &loaded.values;
+        let mut check = Check { loaded, problems: Vec::new() };
+        let resp = check.address("listen.resp", &raw.listen.resp);
+        let http = check.address("listen.http", &raw.listen.http);
+        if raw.cluster.seeds.is_empty() {
+            check.refuse("cluster.seeds", "at least one address is needed");
+        }
+        for (key, value, least) in [
+            ("limits.request_bytes", raw.limits.request_bytes, 1024),
+            ("limits.connections", raw.limits.connections.into(), 1),
+            ("limits.output_bytes", raw.limits.output_bytes, 1024),
+            ("limits.request_timeout_ms", raw.limits.request_timeout_ms, 1),
+            ("limits.partial_request_timeout_ms", raw.limits.partial_request_timeout_ms, 1),
+        ] {
+            if value < least {
+                check.refuse(key, format!("must be at least {least}, found {value}"));
+            }
+        }
+        let log_format = match raw.log.format.as_str() {
+            "auto" => LogFormat::Auto,
+            "pretty" => LogFormat::Pretty,
+            "json" => LogFormat::Json,
+            other => {
+                check.refuse("log.format", format!("expected auto, pretty or json, found `{other}`"));
+                LogFormat::Auto
+            }
+        };
+        if !check.problems.is_empty() {
+            return Err(Problems(check.problems));
+        }
+        let mut router = RouterConfig::new(raw.cluster.seeds.clone(), resp, http);
+        router.limits = raw.limits.checked();
+        let (threads, log_filter) = (raw.runtime.threads as usize, raw.log.filter.clone());
+        Ok(Self { router, threads, log_filter, log_format })
+    }
+}
+
+impl RawLimits {
+    fn checked(&self) -> Limits {
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Limits {
+            request_bytes: bytes(self.request_bytes),
+            connections: self.connections as usize,
+            output_bytes: bytes(self.output_bytes),
+            request_timeout: Duration::from_millis(self.request_timeout_ms),
+            partial_request_timeout: Duration::from_millis(self.partial_request_timeout_ms),
+            idle_timeout: (self.idle_timeout_ms > 0).then(|| Duration::from_millis(self.idle_timeout_ms)),
+            shutdown_grace: Duration::from_millis(self.shutdown_grace_ms),
+            ..Limits::default()
+        }
+    }
+}
+
+struct Check<'a> {
+    loaded: &'a Loaded<RawSettings>,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn refuse(&mut self, key: &str, message: impl Into<String>) {
+        self.problems.push(self.loaded.problem(key, message));
+    }
+
+    fn address(&mut self, key: &str, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.refuse(key, format!("expected an IP address with a port, like 0.0.0.0:7379, found `{text}`"));
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(flags: &[(&str, &str)]) -> Result<Settings, Problems> {
+        let flags: Vec<_> = flags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Settings::check(&simplekv_conf::load(None, [], &flags)?)
+    }
+
+    #[test]
+    fn the_file_says_what_the_defaults_are() {
+        let file = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/router.toml"));
+        let loaded = simplekv_conf::load::<RawSettings>(Some(file), [], &[]).unwrap();
+        assert_eq!(loaded.values, RawSettings::default());
+        let keys: toml::Table = toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        assert_eq!(keys, toml::Table::try_from(RawSettings::default()).unwrap(), "every key is in the file");
+        assert_eq!(Settings::check(&loaded).unwrap().router.limits, Limits::default());
+    }
+
+    #[test]
+    fn all_bad_values_are_told_together() {
+        let bad = [("listen.resp", "nowhere"), ("limits.connections", "0"), ("log.format", "loud")];
+        assert_eq!(settings(&bad).unwrap_err().0.len(), 3);
+        assert!(settings(&[("listen.rasp", "1")]).is_err());
+    }
+}

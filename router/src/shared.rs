@@ -1,0 +1,91 @@
+//! What all connections of a router share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use simplekv_client::{Client, Topology};
+use simplekv_resp::Session;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Limits;
+use crate::metrics::Metrics;
+
+/// What all connections of a router share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    pub(crate) stopping: CancellationToken,
+    /// The requests that may still begin.
+    pub(crate) admission: Arc<Semaphore>,
+    /// A name for this run: 40 hexadecimal digits.
+    pub(crate) run_id: String,
+    pub(crate) resp_port: u16,
+    topology: watch::Receiver<Arc<Topology>>,
+    sessions: DashMap<u64, Arc<Mutex<Session>>>,
+    next_connection: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(client: Client, limits: Limits, run_id: String, resp_port: u16) -> Self {
+        Self {
+            topology: client.topology(),
+            client,
+            metrics: Metrics::new(),
+            stopping: CancellationToken::new(),
+            admission: Arc::new(Semaphore::new(limits.in_flight)),
+            limits,
+            run_id,
+            resp_port,
+            sessions: DashMap::new(),
+            next_connection: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.topology.borrow())
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.limits.in_flight.saturating_sub(self.admission.available_permits())
+    }
+
+    /// The number of a new connection.
+    pub(crate) fn number_connection(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lists a session for CLIENT LIST until the listing is dropped.
+    pub(crate) fn list(self: &Arc<Self>, session: Session) -> Listed {
+        let (id, session) = (session.id(), Arc::new(Mutex::new(session)));
+        self.sessions.insert(id, Arc::clone(&session));
+        Listed { shared: Arc::clone(self), id, session }
+    }
+
+    /// The lines of all sessions except one, whose lock the caller holds.
+    pub(crate) fn other_sessions(&self, except: u64, now_micros: u64) -> Vec<(u64, String)> {
+        // Copied out first: no lock of the table is held while a session's is waited for.
+        let others: Vec<(u64, Arc<Mutex<Session>>)> =
+            self.sessions.iter().filter(|entry| *entry.key() != except).map(|e| (*e.key(), Arc::clone(&e))).collect();
+        // One that is busy asking the same is left out, rather than that the two wait for each other.
+        let line = |(id, session): (u64, Arc<Mutex<Session>>)| Some((id, session.try_lock()?.line(now_micros)));
+        others.into_iter().filter_map(line).collect()
+    }
+}
+
+/// A session in the list of all.
+pub(crate) struct Listed {
+    shared: Arc<Shared>,
+    id: u64,
+    pub(crate) session: Arc<Mutex<Session>>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.shared.sessions.remove(&self.id);
+    }
+}

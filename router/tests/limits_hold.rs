@@ -1,0 +1,136 @@
+//! Clients that send too much, too slowly, or do not read.
+
+mod harness;
+
+use std::time::Duration;
+
+use harness::mock_cluster::{MockCluster, until};
+use harness::{Redis, router_with};
+use simplekv_router::Limits;
+use tokio::io::AsyncWriteExt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_is_told_so() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let router = router_with(&cluster, Limits { connections: 2, ..Limits::default() }).await;
+    let mut first = Redis::connect(&router).await;
+    let mut second = Redis::connect(&router).await;
+    assert_eq!([first.ask("PING").await, second.ask("PING").await], ["+PONG", "+PONG"]);
+    let mut third = Redis::connect(&router).await;
+    assert_eq!(harness::show(&third.next().await.unwrap()), "-ERR max number of clients reached");
+    assert!(third.next().await.is_none());
+    drop(first);
+    let served_again = async { while Redis::connect(&router).await.ask("PING").await != "+PONG" {} };
+    tokio::time::timeout(Duration::from_secs(10), served_again).await.expect("a place was given back");
+    assert_eq!(second.ask("PING").await, "+PONG");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_a_request_ends_its_connection() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let router = router_with(&cluster, Limits { request_bytes: 4096, ..Limits::default() }).await;
+    let mut redis = Redis::connect(&router).await;
+    let large = "x".repeat(5000);
+    let reply = redis.ask(&format!("SET k {large}")).await;
+    assert!(reply.starts_with("-ERR Protocol error"), "{reply}");
+    assert!(redis.next().await.is_none());
+    assert!(cluster.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_the_protocol_is_answered_and_closed_after_what_came_before() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let router = router_with(&cluster, Limits::default()).await;
+    let mut redis = Redis::connect(&router).await;
+    redis.send_raw(b"SET a 1\r\n*1\r\n!x\r\nSET a 2\r\n").await;
+    assert_eq!(harness::show(&redis.next().await.unwrap()), "+OK");
+    assert_eq!(harness::show(&redis.next().await.unwrap()), "-ERR Protocol error: expected '$', got '!'");
+    assert!(redis.next().await.is_none());
+    assert_eq!(cluster.seen_named("SET").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_request_is_waited_for_only_so_long() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let limits = Limits { partial_request_timeout: Duration::from_millis(200), ..Limits::default() };
+    let router = router_with(&cluster, limits).await;
+    let mut dripping = Redis::connect(&router).await;
+    let mut idle = Redis::connect(&router).await;
+    assert_eq!(idle.ask("PING").await, "+PONG");
+    dripping.send_raw(b"*1\r\n$4\r\nPI").await;
+    assert!(dripping.next().await.is_none());
+    assert_eq!(idle.ask("PING").await, "+PONG", "a connection may be silent between requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_is_closed_if_so_wished() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let limits = Limits { idle_timeout: Some(Duration::from_millis(100)), ..Limits::default() };
+    let router = router_with(&cluster, limits).await;
+    let mut redis = Redis::connect(&router).await;
+    assert_eq!(redis.ask("PING").await, "+PONG");
+    assert!(redis.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_is_cut_off_and_harms_nobody() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let limits = Limits { partial_request_timeout: Duration::from_millis(500), in_flight: 64, ..Limits::default() };
+    let router = router_with(&cluster, limits).await;
+    let mut other = Redis::connect(&router).await;
+    other.ask(&format!("SET k {}", "x".repeat(100_000))).await;
+    let mut deaf = tokio::net::TcpStream::connect(router.resp_address()).await.unwrap();
+    let flood = "GET k\r\n".repeat(1000);
+    // The router stops reading at some point, then closes.
+    let flooding = async { while deaf.write_all(flood.as_bytes()).await.is_ok() {} };
+    tokio::pin!(flooding);
+    tokio::select! {
+        () = &mut flooding => (),
+        () = async {
+            for _ in 0..50 {
+                assert_eq!(other.ask("EXISTS k").await, "1");
+            }
+        } => flooding.await,
+    }
+    assert_eq!(other.ask("EXISTS k").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_the_limit_wait_and_none_is_lost() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let router = router_with(&cluster, Limits { in_flight: 4, pipeline: 8, ..Limits::default() }).await;
+    let clients: Vec<_> = (0..8)
+        .map(|client| {
+            let address = router.resp_address();
+            tokio::spawn(async move {
+                let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+                let requests: String = (0..200).map(|i| format!("INCR c{client}-{}\r\n", i % 10)).collect();
+                stream.write_all(requests.as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
+                let mut replies = String::new();
+                tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut replies).await.unwrap();
+                let expected: String = (0..200).map(|i| format!(":{}\r\n", i / 10 + 1)).collect();
+                assert_eq!(replies, expected);
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_router_answers_what_was_asked() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let router = router_with(&cluster, Limits::default()).await;
+    let mut redis = Redis::connect(&router).await;
+    redis.ask("SET k v").await;
+    cluster.world.answers.send_replace(false);
+    redis.send(&["GET k"]).await;
+    until("it is sent", || !cluster.seen_named("GET").is_empty()).await;
+    let stopping = tokio::spawn(router.shutdown());
+    cluster.world.answers.send_replace(true);
+    assert_eq!(harness::show(&redis.next().await.unwrap()), "v");
+    assert!(redis.next().await.is_none());
+    stopping.await.unwrap();
+}

@@ -1,0 +1,273 @@
+//! What can be typed.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args as Group_, Parser, Subcommand};
+use simplekv_types::{GroupId, NodeId, Slot};
+
+use crate::report::Assignment;
+
+/// Looks at a simplekv cluster and changes it.
+#[derive(Debug, Parser)]
+#[command(name = "simplekv-admin", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Admin address of any node of the cluster
+    #[arg(long, global = true, value_name = "HOST:PORT", default_value = "127.0.0.1:7412", env = "SIMPLEKV_SERVER")]
+    pub(crate) server: String,
+    /// Print one JSON document (with --watch one per line) instead of tables
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// How long to wait for an answer, or for health: 500ms, 10s, 5m
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Never colour the output (as with NO_COLOR, or when stdout is no terminal)
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create the cluster: its groups and the slot map
+    Init(Init),
+    /// The cluster at a glance: health, groups, slots
+    Status,
+    /// Whether everything is served and replicated; exits with 3 if not
+    Health(Health),
+    /// Create a group; it owns no slots at first
+    AddGroup(AddGroup),
+    /// Groups with their leaders and in-sync replicas
+    ListGroups,
+    /// Nodes with their addresses and what they host
+    ListNodes,
+    /// Which group owns which slots
+    Slots {
+        /// Only the slots of this group
+        #[arg(long, value_name = "GROUP")]
+        group: Option<GroupId>,
+    },
+    /// Where a key lives
+    FindSlot {
+        /// The key, as text
+        key: String,
+    },
+    /// Hand a group's leadership to another in-sync replica
+    TransferLeader {
+        /// The group
+        group: GroupId,
+        /// The node that shall lead; by default the most suitable in-sync replica
+        #[arg(long, value_name = "NODE")]
+        to: Option<NodeId>,
+    },
+    /// Why a group, node or slot is as it is
+    #[command(subcommand)]
+    Explain(Explain),
+}
+
+#[derive(Debug, Group_)]
+pub(crate) struct Init {
+    /// How many groups to spread over --nodes
+    #[arg(long, value_name = "N", required_unless_present = "group", conflicts_with = "group", requires = "nodes")]
+    pub(crate) groups: Option<u32>,
+    /// With --groups: the nodes of the cluster, as in n1-n6 or n1,n2,n5. They register once the cluster exists
+    #[arg(long, value_name = "NODE-NODE,...", value_parser = nodes, conflicts_with = "group")]
+    pub(crate) nodes: Option<NodeList>,
+    /// With --groups: how many replicas each group gets [default: 3, or one on each node if there are fewer]
+    #[arg(long, value_name = "N", conflicts_with = "group")]
+    pub(crate) replicas: Option<u32>,
+    /// One group and its nodes, the preferred leader first: g1=n1,n2,n3. May be repeated
+    #[arg(long, value_name = "GROUP=NODE,...")]
+    pub(crate) group: Vec<Placement>,
+    /// How many in-sync replicas must hold a write before it is acknowledged [default: 2 of three or more, else 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) min_in_sync: Option<u32>,
+    /// Succeed without a change if the cluster exists already
+    #[arg(long)]
+    pub(crate) if_needed: bool,
+}
+
+#[derive(Debug, Group_)]
+pub(crate) struct Health {
+    /// Go on watching, and print when something changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Wait until the cluster is healthy, for at most --timeout
+    #[arg(long)]
+    pub(crate) exit_when_healthy: bool,
+}
+
+#[derive(Debug, Group_)]
+pub(crate) struct AddGroup {
+    /// The group's number; by default the next free one
+    pub(crate) group: Option<GroupId>,
+    /// Its nodes, the preferred leader first
+    #[arg(long, value_name = "NODE,...", value_delimiter = ',', required = true)]
+    pub(crate) replicas: Vec<NodeId>,
+    /// How many in-sync replicas must hold a write before it is acknowledged [default: 2 of three or more, else 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) min_in_sync: Option<u32>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Explain {
+    /// Why a group has this leader and these in-sync replicas
+    Group { group: GroupId },
+    /// What a node does and lacks
+    Node { node: NodeId },
+    /// Who serves a slot and why
+    Slot {
+        #[arg(value_parser = slot)]
+        slot: Slot,
+    },
+}
+
+/// A group and the nodes it is assigned to, as in `g1=n1,n2,n3`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(crate) group: GroupId,
+    /// Invariant: not empty, without repetition.
+    pub(crate) replicas: Vec<NodeId>,
+}
+
+impl Placement {
+    pub(crate) fn assignment(&self) -> Assignment {
+        Assignment { id: self.group.to_string(), replicas: self.replicas.iter().map(NodeId::to_string).collect() }
+    }
+}
+
+impl FromStr for Placement {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (group, nodes) = text.split_once('=').ok_or("expected a group and its nodes, like `g1=n1,n2,n3`")?;
+        let group = group.parse().map_err(|error| format!("{error}"))?;
+        let mut replicas = Vec::new();
+        for node in nodes.split(',') {
+            let node: NodeId = node.parse().map_err(|error| format!("{error}"))?;
+            if replicas.contains(&node) {
+                return Err(format!("{node} is named twice"));
+            }
+            replicas.push(node);
+        }
+        Ok(Self { group, replicas })
+    }
+}
+
+/// Nodes in the order given, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeList(pub(crate) Vec<NodeId>);
+
+/// Most nodes a list may name; a typing error should not fill the memory.
+const NODES_MAX: u32 = 10_000;
+
+/// `n1,n2,n5`, `n1-n6`, and both mixed.
+fn nodes(text: &str) -> Result<NodeList, String> {
+    let mut nodes = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let [first, last]: [NodeId; 2] =
+            [first.parse().map_err(|error| format!("{error}"))?, last.parse().map_err(|error| format!("{error}"))?];
+        if first > last {
+            return Err(format!("{part} ends before it begins"));
+        }
+        if last.0 - first.0 >= NODES_MAX {
+            return Err(format!("{part} names more than {NODES_MAX} nodes"));
+        }
+        for node in (first.0..=last.0).map(NodeId) {
+            if nodes.contains(&node) {
+                return Err(format!("{node} is named twice"));
+            }
+            nodes.push(node);
+        }
+    }
+    Ok(NodeList(nodes))
+}
+
+fn slot(text: &str) -> Result<Slot, String> {
+    let number: u16 = text.parse().map_err(|_| "expected a slot number, 0 to 16383".to_owned())?;
+    Slot::try_from(number)
+}
+
+/// `500ms`, `10s`, `5m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or("a time needs its unit: 500ms, 10s, 5m")?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a time like 500ms, 10s or 5m"))?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("`{unit}` is not a unit of time: ms, s, m or h")),
+    };
+    Ok(Duration::from_millis(number.saturating_mul(millis)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_placement_names_a_group_and_its_nodes() {
+        let placement: Placement = "g2=n4,5,n6".parse().unwrap();
+        assert_eq!(placement, Placement { group: GroupId(2), replicas: vec![NodeId(4), NodeId(5), NodeId(6)] });
+        for wrong in ["", "g1", "g1=", "g1=n1,", "n1=n1", "g1=n1,n1", "g1=g1"] {
+            assert!(wrong.parse::<Placement>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_listed_or_ranged() {
+        let read = |text| nodes(text).map(|list| list.0.iter().map(|node| node.0).collect::<Vec<_>>());
+        assert_eq!(read("n1-n3,5"), Ok(vec![1, 2, 3, 5]));
+        assert_eq!(read("n2,n1"), Ok(vec![2, 1]));
+        for wrong in ["", "n1,", "n3-n1", "n1,n1", "n1-n3,n2", "g1", "n0", "1-4000000000"] {
+            assert!(nodes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_carry_their_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        for wrong in ["", "10", "s", "-1s", "1 s", "1d", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_usual_calls_are_understood() {
+        for line in [
+            "init --groups 2 --nodes n1-n6 --replicas 3",
+            "init --group g1=n1,n2,n3 --group g2=n4,n5,n6 --if-needed",
+            "health --watch --exit-when-healthy --timeout 30s",
+            "add-group g3 --replicas n7,n8,n9",
+            "list-groups --json --server db1:7412",
+            "find-slot user:1",
+            "transfer-leader g1 --to n2",
+            "explain slot 16383",
+        ] {
+            Args::try_parse_from(["simplekv-admin"].into_iter().chain(line.split(' ')))
+                .unwrap_or_else(|e| panic!("{e}"));
+        }
+        for line in [
+            "init",
+            "init --groups 2",
+            "init --groups 2 --nodes 1 --group g1=n1",
+            "add-group g3",
+            "explain slot 16384",
+            "transfer-leader n1",
+        ] {
+            assert!(Args::try_parse_from(["simplekv-admin"].into_iter().chain(line.split(' '))).is_err(), "{line}");
+        }
+    }
+}

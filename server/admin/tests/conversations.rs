@@ -1,0 +1,180 @@
+//! The program against a node that answers as it is told to: what is printed, what is sent, how it ends.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+
+use simplekv_proto::v1;
+use simplekv_proto::v1::admin_server::{Admin, AdminServer};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+/// A cluster of so many nodes, before or after `init`.
+#[derive(Debug)]
+struct FakeNode {
+    status: Arc<Mutex<v1::StatusReply>>,
+}
+
+#[tonic::async_trait]
+impl Admin for FakeNode {
+    async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitReply>, Status> {
+        let groups = request.into_inner().groups;
+        if groups.iter().any(|group| group.replicas.len() > 3) {
+            return Err(Status::invalid_argument("a group has at most three replicas here"));
+        }
+        let mut status = self.status.lock().unwrap();
+        status.cluster_id = vec![7; 16].into();
+        status.topology.as_mut().unwrap().groups = groups
+            .iter()
+            .map(|group| v1::Group {
+                id: group.id,
+                leader: *group.replicas.first().unwrap(),
+                in_sync: group.replicas.clone(),
+                replicas: group.replicas.clone(),
+                min_in_sync: group.min_in_sync,
+                ..Default::default()
+            })
+            .collect();
+        let groups = groups.iter().map(|group| group.id).collect();
+        Ok(Response::new(v1::InitReply { cluster_id: vec![7; 16].into(), groups }))
+    }
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        Ok(Response::new(self.status.lock().unwrap().clone()))
+    }
+
+    async fn add_group(&self, _: Request<v1::AddGroupRequest>) -> Result<Response<v1::AddGroupReply>, Status> {
+        Ok(Response::new(v1::AddGroupReply { group: 3 }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderReply>, Status> {
+        match request.into_inner().to {
+            9 => Err(Status::failed_precondition("n9 is not in sync")),
+            to => Ok(Response::new(v1::TransferLeaderReply { leader: to, epoch: 5 })),
+        }
+    }
+
+    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainReply>, Status> {
+        std::future::pending().await
+    }
+
+    async fn replicas(&self, _: Request<v1::ReplicasRequest>) -> Result<Response<v1::ReplicasReply>, Status> {
+        Err(Status::unimplemented("only other nodes ask"))
+    }
+}
+
+/// A node of a cluster of `count` that has not been created; returns its address and what it answers to `status`.
+async fn fake_node(count: u32) -> (String, Arc<Mutex<v1::StatusReply>>) {
+    let nodes = (1..=count).map(|id| v1::Node { id, live: true, admin: format!("n{id}:1"), ..Default::default() });
+    let topology = v1::TopologyUpdate {
+        slots: vec![v1::SlotOwner { first: 0, last: 16383, group: 1 }],
+        nodes: nodes.collect(),
+        ..Default::default()
+    };
+    let reply = v1::StatusReply { topology: Some(topology), metadata_reachable: true, ..Default::default() };
+    let status = Arc::new(Mutex::new(reply));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let service = AdminServer::new(FakeNode { status: Arc::clone(&status) });
+    let server = tonic::transport::Server::builder().add_service(service);
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    (address, status)
+}
+
+async fn admin(server: &str, line: &str) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simplekv-admin"));
+    let command = command.args(["--server", server]).args(line.split(' ')).env_remove("NO_COLOR").kill_on_drop(true);
+    let Output { status, stdout, stderr } = command.output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[tokio::test]
+async fn init_spreads_groups_over_the_named_nodes() {
+    let (node, status) = fake_node(6).await;
+    assert_eq!(admin(&node, "health").await.0, 3, "before init");
+    let (code, said, _) = admin(&node, "init --groups 2 --nodes n1-n6").await;
+    let id = "07".repeat(16);
+    assert_eq!((code, said), (0, format!("created cluster {id}\n  g1 on n1, n2, n3\n  g2 on n4, n5, n6\n")));
+    assert_eq!(admin(&node, "health").await, (0, "healthy\n".to_owned(), String::new()));
+
+    let (code, _, complaint) = admin(&node, "init --groups 2 --nodes 1-3").await;
+    assert_eq!(code, 4);
+    assert_eq!(
+        complaint,
+        format!(
+            "error: cluster {id} exists already\n  now:  nothing was changed\n  \
+             next: look at it with `simplekv-admin status`; --if-needed accepts a cluster that exists\n"
+        )
+    );
+    let (code, said, _) = admin(&node, "init --groups 2 --nodes 1-3 --if-needed --json").await;
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &document["created"], &document["groups"][1]["id"]), (0, &false.into(), &"g2".into()));
+    assert_eq!(status.lock().unwrap().topology.as_ref().unwrap().groups.len(), 2);
+}
+
+#[tokio::test]
+async fn init_needs_enough_nodes() {
+    let (node, _) = fake_node(3).await;
+    let (code, _, complaint) = admin(&node, "init --groups 1 --nodes n1,n2 --replicas 3").await;
+    assert_eq!(code, 2);
+    assert!(complaint.contains("3 replicas need as many nodes, and 2 were named"), "{complaint}");
+    assert_eq!(admin(&node, "init --group g1=n1,n2,n3,n4").await.0, 2, "the node's refusal");
+    assert_eq!(admin(&node, "init --groups 0 --nodes n1").await.0, 2);
+}
+
+#[tokio::test]
+async fn changes_are_reported_and_refusals_explained() {
+    let (node, _) = fake_node(3).await;
+    assert_eq!(admin(&node, "transfer-leader g1 --to n2").await.1, "g1 is led by n2 since epoch 5\n");
+    let (code, said, complaint) = admin(&node, "transfer-leader g1 --to n9").await;
+    assert_eq!((code, said.as_str()), (4, ""));
+    assert!(complaint.starts_with("error: n9 is not in sync\n  now:  nothing was changed\n  next: "), "{complaint}");
+    assert_eq!(
+        admin(&node, "add-group --replicas n1,n2,n3").await.1,
+        "created g3 on n1, n2, n3; it owns no slots yet\n"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_not_waited_for_for_ever() {
+    let (node, _) = fake_node(1).await;
+    let (code, _, complaint) = admin(&node, "explain group g1 --timeout 200ms").await;
+    assert_eq!(code, 6);
+    assert!(complaint.contains("did not answer within 200ms"), "{complaint}");
+}
+
+#[tokio::test]
+async fn watching_ends_when_the_cluster_is_healthy() {
+    let (node, _) = fake_node(1).await;
+    let watching = tokio::spawn({
+        let node = node.clone();
+        async move { admin(&node, "health --watch --exit-when-healthy --json --timeout 30s").await }
+    });
+    assert_eq!(admin(&node, "init --groups 1 --nodes n1").await.0, 0);
+    let (code, said, _) = watching.await.unwrap();
+    assert_eq!(code, 0);
+    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(last["health"], "healthy");
+    let (code, _, complaint) = admin(&fake_node(1).await.0, "health --exit-when-healthy --timeout 700ms").await;
+    assert_eq!(code, 6, "{complaint}");
+}
+
+#[tokio::test]
+async fn json_is_one_document_and_errors_stay_on_stderr() {
+    let (node, _) = fake_node(2).await;
+    for line in ["status", "list-groups", "list-nodes", "slots", "find-slot foo", "health"] {
+        let (code, said, complaint) = admin(&node, &format!("{line} --json")).await;
+        assert!(code == 0 || (line == "health" && code == 3), "{line}: {complaint}");
+        serde_json::from_str::<serde_json::Value>(&said).unwrap_or_else(|error| panic!("{line}: {error}: {said}"));
+    }
+    let (code, said, complaint) = admin(&node, "slots --group g9 --json").await;
+    assert_eq!((code, said.as_str()), (1, ""));
+    assert!(complaint.contains("there is no group g9"), "{complaint}");
+}

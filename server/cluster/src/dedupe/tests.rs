@@ -1,0 +1,131 @@
+use super::*;
+
+const CLIENT: ClientId = ClientId(77);
+
+fn slot(number: u16) -> Slot {
+    Slot::new(number).unwrap()
+}
+
+fn record(seq: u64, ack_below: u64, deadline: u64) -> DedupeRecord {
+    DedupeRecord {
+        slot: slot(1),
+        client: CLIENT,
+        seq: Seq(seq),
+        ack_below: Seq(ack_below),
+        deadline: GroupTime(deadline),
+        result: Bytes::from(format!("result {seq}")),
+    }
+}
+
+fn write(seq: u64, ack_below: u64, deadline: u64) -> simplekv_types::Dedupe {
+    simplekv_types::Dedupe { seq: Seq(seq), ack_below: Seq(ack_below), deadline: GroupTime(deadline), attempt: 2 }
+}
+
+fn answered(lsn: u64, seq: u64) -> Verdict {
+    Verdict::Answered { lsn: Lsn(lsn), result: Bytes::from(format!("result {seq}")) }
+}
+
+#[test]
+fn a_retry_is_answered_from_the_log() {
+    let mut table = Dedupe::new();
+    table.append(Lsn(10), record(5, 1, 60_000));
+    table.apply_to(Lsn(11), GroupTime(1_000));
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(5, 1, 60_000), GroupTime(2_000)), answered(10, 5));
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(6, 1, 60_000), GroupTime(2_000)), Verdict::Execute);
+    assert_eq!(table.lookup(slot(2), CLIENT, &write(5, 1, 60_000), GroupTime(2_000)), Verdict::Execute);
+    assert_eq!(table.lookup(slot(1), ClientId(78), &write(5, 1, 60_000), GroupTime(2_000)), Verdict::Execute);
+}
+
+/// C50: the retry reaches a new leader while the original is in the suffix it inherited.
+#[test]
+fn a_retry_finds_what_is_not_committed_yet() {
+    let mut table = Dedupe::new();
+    table.append(Lsn(10), record(5, 1, 60_000));
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(5, 1, 60_000), GroupTime(2_000)), answered(10, 5));
+    table.truncate_to(Lsn(10));
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(5, 1, 60_000), GroupTime(2_000)), Verdict::Execute);
+}
+
+/// C48: no clock can bring the row to expire before the retry does.
+#[test]
+fn row_and_retry_expire_by_the_same_clock() {
+    let mut table = Dedupe::new();
+    table.append(Lsn(10), record(5, 1, 60_000));
+    for time in (0..200_000).step_by(500) {
+        table.apply_to(Lsn(11), GroupTime(time));
+        let verdict = table.lookup(slot(1), CLIENT, &write(5, 1, 60_000), GroupTime(time));
+        let expected = if time <= 60_000 { answered(10, 5) } else { Verdict::Expired };
+        assert_eq!(verdict, expected, "at {time}");
+    }
+    assert!(table.is_empty() && table.slots.is_empty() && table.sweeps.is_empty());
+}
+
+/// C47 and its cousin: the client has the answer of 5, drops it, and a delayed attempt of 5 arrives.
+#[test]
+fn what_the_client_has_answered_is_not_executed_again() {
+    let mut table = Dedupe::new();
+    table.append(Lsn(10), record(5, 1, 60_000));
+    table.append(Lsn(11), record(6, 6, 90_000));
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(5, 1, 60_000), GroupTime(0)), Verdict::Stale, "pending rows count");
+    table.apply_to(Lsn(12), GroupTime(1_000));
+    assert_eq!(table.len(), 1);
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(5, 1, 60_000), GroupTime(2_000)), Verdict::Stale);
+}
+
+/// The row outlives its results for as long as a retry of one that was dropped could still be in time.
+#[test]
+fn a_row_stays_until_no_dropped_result_can_be_asked_for() {
+    let mut table = Dedupe::new();
+    table.append(Lsn(10), record(5, 1, 90_000));
+    table.append(Lsn(11), record(6, 6, 20_000));
+    for time in (0..120_000).step_by(700) {
+        table.apply_to(Lsn(12), GroupTime(time));
+        let verdict = table.lookup(slot(1), CLIENT, &write(5, 1, 90_000), GroupTime(time));
+        assert_eq!(verdict, if time <= 90_000 { Verdict::Stale } else { Verdict::Expired }, "at {time}");
+    }
+    assert!(table.slots.is_empty() && table.sweeps.is_empty(), "{table:?}");
+}
+
+#[test]
+fn rows_travel_with_their_slot() {
+    let mut source = Dedupe::new();
+    source.append(Lsn(10), record(5, 1, 90_000));
+    source.append(Lsn(11), record(6, 6, 20_000));
+    source.append(Lsn(12), record(7, 6, 20_000));
+    source.apply_to(Lsn(12), GroupTime(1));
+    let mut target = Dedupe::new();
+    target.import(slot(1), source.export(slot(1)));
+    assert_eq!(target.export(slot(1)), source.export(slot(1)), "and pending ones do not");
+    assert_eq!(target.lookup(slot(1), CLIENT, &write(5, 1, 90_000), GroupTime(2)), Verdict::Stale);
+    assert_eq!(target.lookup(slot(1), CLIENT, &write(6, 6, 20_000), GroupTime(2)), answered(11, 6));
+    assert_eq!(target.len(), 1);
+    source.clear(slot(1));
+    assert!(source.is_empty());
+    target.collect(GroupTime(200_000));
+    assert!(target.is_empty() && target.slots.is_empty() && target.sweeps.is_empty(), "{target:?}");
+}
+
+#[test]
+fn a_truncation_leaves_other_pending_rows_alone() {
+    let mut table = Dedupe::new();
+    table.append(Lsn(10), record(5, 1, 60_000));
+    table.append(Lsn(20), record(6, 1, 60_000));
+    table.truncate_to(Lsn(15));
+    table.append(Lsn(15), record(7, 1, 60_000));
+    table.apply_to(Lsn(11), GroupTime(1));
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(5, 1, 60_000), GroupTime(2)), answered(10, 5));
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(6, 1, 60_000), GroupTime(2)), Verdict::Execute);
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(7, 1, 60_000), GroupTime(2)), answered(15, 7));
+}
+
+/// C58: attempt 1 is still in a socket while attempt 2 is answered.
+#[test]
+fn a_second_attempt_leaves_a_row_even_if_it_changed_nothing() {
+    assert!(!Dedupe::must_log(1));
+    assert!(Dedupe::must_log(2));
+    let mut table = Dedupe::new();
+    table.append(Lsn(10), record(5, 1, 60_000));
+    table.apply_to(Lsn(11), GroupTime(1));
+    let first = simplekv_types::Dedupe { attempt: 1, ..write(5, 1, 60_000) };
+    assert_eq!(table.lookup(slot(1), CLIENT, &first, GroupTime(2)), answered(10, 5), "the late first attempt finds it");
+}

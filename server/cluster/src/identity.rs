@@ -1,0 +1,213 @@
+//! Whether a starting node is still who it was.
+//!
+//! A storage incarnation is a promise: everything acknowledged under it is still there. A node that cannot keep the promise comes
+//! back under a new one, as a replica that never acknowledged anything; the log it finds is then only a source to catch up from.
+
+use simplekv_types::{FlushPolicy, Registration, RunId, StorageId};
+
+/// What a data directory says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskIdentity {
+    /// The incarnation of this storage.
+    pub storage: StorageId,
+    /// The last run that may have changed anything here; `None` if none ever did. Written after the registration succeeded and
+    /// before the first word to a peer.
+    pub run: Option<RunId>,
+    /// The nonce flushed here before the last registration was tried.
+    pub next_nonce: u64,
+    /// The machine's boot the last run worked in.
+    pub boot_id: String,
+    /// The flush policy of the last run.
+    pub flush: FlushPolicy,
+    /// The run that shut down cleanly, if its marker is there.
+    pub clean_run: Option<RunId>,
+}
+
+/// What is found at the start, besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartFacts {
+    /// The machine's boot now.
+    pub boot_id: String,
+    /// Whether the scan of any log found corruption in what had been flushed.
+    pub corrupt: bool,
+    /// Whether the directory holds the mark of a failed flush.
+    pub poison_file: bool,
+}
+
+/// What a starting node does about its storage incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing can be missing: go on as the same replica.
+    Resume,
+    /// Draw a new incarnation: to the cluster this is another replica.
+    Renew(RenewReason),
+}
+
+/// Why a new incarnation is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewReason {
+    /// The directory has no identity: it is new, or was wiped.
+    NewDirectory,
+    /// The node is not registered.
+    NotRegistered,
+    /// Another incarnation is registered.
+    OtherStorage,
+    /// The directory is not what the registered run left: it is a copy, or was restored from a backup.
+    OtherRun,
+    /// A flush failed here.
+    Poisoned,
+    /// Flushed records are corrupt.
+    Corrupt,
+    /// The machine went down before everything was flushed.
+    Unflushed,
+}
+
+/// Decides whether a directory's incarnation may go on, given what the metadata store says about the node *now* (a linearizable
+/// read) and what was found in the directory, which must be locked.
+///
+/// The registered run must be the one on disk. The one exception is a registration that carries the nonce on disk: then this
+/// directory was about to begin that run and stopped before it could note that it had, so nothing was done in between.
+#[must_use]
+pub fn resume_or_renew(disk: Option<&DiskIdentity>, registration: Option<&Registration>, facts: &StartFacts) -> Decision {
+    match reason_to_renew(disk, registration, facts) {
+        None => Decision::Resume,
+        Some(reason) => Decision::Renew(reason),
+    }
+}
+
+fn reason_to_renew(
+    disk: Option<&DiskIdentity>,
+    registration: Option<&Registration>,
+    facts: &StartFacts,
+) -> Option<RenewReason> {
+    let Some(disk) = disk else { return Some(RenewReason::NewDirectory) };
+    let Some(registration) = registration else { return Some(RenewReason::NotRegistered) };
+    if registration.record.storage != disk.storage {
+        return Some(RenewReason::OtherStorage);
+    }
+    let noted = disk.run == Some(registration.run());
+    let about_to_begin = registration.record.nonce == disk.next_nonce;
+    if !noted && !about_to_begin {
+        return Some(RenewReason::OtherRun);
+    }
+    if registration.record.poisoned || facts.poison_file {
+        return Some(RenewReason::Poisoned);
+    }
+    if facts.corrupt {
+        return Some(RenewReason::Corrupt);
+    }
+    let everything_flushed = disk.flush == FlushPolicy::Always;
+    // The marker must name exactly the run that worked here last; one from before it says nothing.
+    let stopped_cleanly = disk.clean_run.is_some() && disk.clean_run == disk.run;
+    let page_cache_alive = disk.boot_id == facts.boot_id;
+    // A directory that no run ever worked in has nothing to lose.
+    let untouched = disk.run.is_none();
+    if everything_flushed || stopped_cleanly || page_cache_alive || untouched {
+        None
+    } else {
+        Some(RenewReason::Unflushed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use simplekv_types::{NodeAddresses, NodeRecord, Revision};
+
+    use super::*;
+
+    const STORAGE: StorageId = StorageId(7);
+
+    /// A directory whose run 30 was killed in boot `a`, under a policy that does not flush everything.
+    fn disk() -> DiskIdentity {
+        DiskIdentity {
+            storage: STORAGE,
+            run: Some(RunId(30)),
+            next_nonce: 555,
+            boot_id: "a".to_owned(),
+            flush: FlushPolicy::Replicated,
+            clean_run: None,
+        }
+    }
+
+    fn registration(revision: u64, nonce: u64) -> Registration {
+        Registration {
+            record: NodeRecord {
+                storage: STORAGE,
+                run: None,
+                nonce,
+                prev_storages: Vec::new(),
+                poisoned: false,
+                addresses: NodeAddresses::default(),
+                zone: String::new(),
+                flush: FlushPolicy::Replicated,
+            },
+            revision: Revision(revision),
+        }
+    }
+
+    fn found(boot_id: &str) -> StartFacts {
+        StartFacts { boot_id: boot_id.to_owned(), corrupt: false, poison_file: false }
+    }
+
+    fn decide(disk: &DiskIdentity, registration: &Registration, facts: &StartFacts) -> Decision {
+        resume_or_renew(Some(disk), Some(registration), facts)
+    }
+
+    #[test]
+    fn a_killed_process_resumes_because_the_page_cache_lives() {
+        assert_eq!(decide(&disk(), &registration(30, 555), &found("a")), Decision::Resume);
+    }
+
+    #[test]
+    fn a_power_loss_costs_the_identity_unless_everything_was_flushed() {
+        let registered = registration(30, 555);
+        assert_eq!(decide(&disk(), &registered, &found("b")), Decision::Renew(RenewReason::Unflushed));
+        let always = DiskIdentity { flush: FlushPolicy::Always, ..disk() };
+        assert_eq!(decide(&always, &registered, &found("b")), Decision::Resume);
+        let clean = DiskIdentity { clean_run: Some(RunId(30)), ..disk() };
+        assert_eq!(decide(&clean, &registered, &found("b")), Decision::Resume);
+        let clean_earlier = DiskIdentity { clean_run: Some(RunId(20)), ..disk() };
+        assert_eq!(decide(&clean_earlier, &registered, &found("b")), Decision::Renew(RenewReason::Unflushed));
+    }
+
+    /// C36: the same node number, another disk.
+    #[test]
+    fn a_wiped_directory_is_another_replica() {
+        let registered = registration(30, 555);
+        assert_eq!(resume_or_renew(None, Some(&registered), &found("a")), Decision::Renew(RenewReason::NewDirectory));
+        let other = DiskIdentity { storage: StorageId(8), ..disk() };
+        assert_eq!(decide(&other, &registered, &found("a")), Decision::Renew(RenewReason::OtherStorage));
+    }
+
+    /// C39: a backup of run 20, with its valid clean marker, put back after run 30.
+    #[test]
+    fn an_old_backup_is_another_replica() {
+        let backup = DiskIdentity { run: Some(RunId(20)), clean_run: Some(RunId(20)), next_nonce: 111, ..disk() };
+        assert_eq!(decide(&backup, &registration(30, 555), &found("a")), Decision::Renew(RenewReason::OtherRun));
+    }
+
+    /// C64: run 40 was registered with the nonce on disk, but the process died, or never learned the outcome, before it could note
+    /// the run. Nothing was done under run 40, so what run 30 left decides.
+    #[test]
+    fn a_crash_between_registration_and_note_keeps_the_identity() {
+        let about_to_begin = DiskIdentity { next_nonce: 777, ..disk() };
+        assert_eq!(decide(&about_to_begin, &registration(40, 777), &found("a")), Decision::Resume);
+        assert_eq!(decide(&about_to_begin, &registration(40, 778), &found("a")), Decision::Renew(RenewReason::OtherRun));
+        let clean = DiskIdentity { clean_run: Some(RunId(30)), ..about_to_begin };
+        assert_eq!(decide(&clean, &registration(40, 777), &found("b")), Decision::Resume);
+        let first = DiskIdentity { run: None, next_nonce: 777, ..disk() };
+        assert_eq!(decide(&first, &registration(40, 777), &found("b")), Decision::Resume, "nothing was ever written");
+    }
+
+    /// C41: after a failed flush the pages look clean although they are not on disk.
+    #[test]
+    fn a_poisoned_or_corrupt_directory_is_not_trusted() {
+        let mut registered = registration(30, 555);
+        let poison_file = StartFacts { poison_file: true, ..found("a") };
+        assert_eq!(decide(&disk(), &registered, &poison_file), Decision::Renew(RenewReason::Poisoned));
+        let corrupt = StartFacts { corrupt: true, ..found("a") };
+        assert_eq!(decide(&disk(), &registered, &corrupt), Decision::Renew(RenewReason::Corrupt));
+        registered.record.poisoned = true;
+        assert_eq!(decide(&disk(), &registered, &found("a")), Decision::Renew(RenewReason::Poisoned));
+    }
+}

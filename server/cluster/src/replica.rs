@@ -1,0 +1,540 @@
+//! One replica of one group.
+
+mod core;
+mod epochs;
+mod follower;
+mod gate;
+mod in_sync;
+mod lag;
+mod leader;
+mod log;
+mod membership;
+mod probe;
+mod progress;
+mod read_lease;
+mod replication;
+mod status;
+mod suspicion;
+mod transfer;
+
+use std::collections::VecDeque;
+
+use simplekv_types::peer::{Envelope, Message, Sender};
+use simplekv_types::{Epoch, GroupRecord, GroupTime, Lsn, Revision, Tick};
+
+use self::core::Core;
+use self::follower::{Follower, Halt};
+use self::in_sync::Learned;
+use self::leader::Leader;
+use crate::config::{Config, Recovered};
+use crate::effect::{Alarm, Effect, MetadataRequest, Role, TransferOutcome};
+use crate::event::{BatchHeader, Event, MetadataOutcome, RequestId};
+use crate::failover::learn;
+use crate::invariants;
+use crate::serving::{Admission, Refusal, Serving};
+
+pub use status::{FollowerStatus, Status};
+
+/// Messages of an epoch that is not on disk yet, of which only so many are kept: what is lost is sent again.
+const HELD_MAX: usize = 16;
+
+/// The replicated log of one group, seen from one node.
+///
+/// Contract: after every [`step`](Self::step), take effects until [`next_effect`](Self::next_effect) returns `None` before anything
+/// else. The crate's documentation says what the driver owes.
+#[derive(Debug)]
+pub struct Replica {
+    pub(crate) core: Core,
+    pub(crate) role: RoleState,
+    /// What came in `core.epoch` before that was on disk.
+    held: VecDeque<Envelope>,
+    /// A read of the record, with the epoch known when it was asked for.
+    refresh: Option<(RequestId, Epoch)>,
+    /// No other read before this.
+    refresh_after: Tick,
+    /// The latest time seen.
+    now: Tick,
+    told_ready_to_stop: bool,
+}
+
+/// The role, with what exists only in it.
+#[derive(Debug)]
+pub(crate) enum RoleState {
+    Follower(Box<Follower>),
+    Leader(Box<Leader>),
+    Halted,
+}
+
+impl Replica {
+    /// A replica with the storage it finds, as a follower that knows no leader. `now` is when its process began to take part.
+    #[must_use]
+    pub fn new(now: Tick, config: Config, recovered: Recovered) -> Self {
+        let core = Core::new(now, config, recovered);
+        let mut replica = Self {
+            core,
+            role: RoleState::Follower(Box::new(Follower::new(now, None))),
+            held: VecDeque::new(),
+            refresh: None,
+            refresh_after: Tick::ZERO,
+            now,
+            told_ready_to_stop: false,
+        };
+        replica.review(now);
+        replica
+    }
+
+    /// Something happened. Afterwards all effects must be taken.
+    pub fn step(&mut self, now: Tick, event: Event) {
+        let now = now.max(self.now);
+        self.now = now;
+        if matches!(self.role, RoleState::Halted) {
+            return self.step_halted(&event);
+        }
+        self.dispatch(now, event);
+        self.review(now);
+        if cfg!(debug_assertions) {
+            invariants::check(self);
+        }
+    }
+
+    /// What to do next, in order; `None` when the step is done.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.core.effects.pop_front()
+    }
+
+    /// When [`Event::Tick`] is next needed; `None` when nothing is being waited for.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        // What was due at the last step was done in it, or waits for something else.
+        let due = |at: &Tick| *at > self.now;
+        let refresh = (self.is_elected_unconfirmed() && self.refresh.is_none()).then_some(self.refresh_after).filter(due);
+        let role = match &self.role {
+            RoleState::Follower(follower) => follower.deadlines(&self.core).into_iter().flatten().filter(due).min(),
+            RoleState::Leader(leader) => leader.deadlines(&self.core).into_iter().flatten().filter(due).min(),
+            RoleState::Halted => return None,
+        };
+        [refresh, role].into_iter().flatten().min()
+    }
+
+    /// Permission to append a batch now. Either nothing comes of it, or the next step is [`Event::Proposed`] with
+    /// [`Admission::header`].
+    ///
+    /// `wall` is this node's wall clock in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing was done, nothing will be.
+    pub fn admit(&mut self, now: Tick, wall: GroupTime) -> Result<Admission, Refusal> {
+        let now = now.max(self.now);
+        match &mut self.role {
+            RoleState::Leader(leader) => leader.admit(&mut self.core, now, wall),
+            RoleState::Follower(follower) => Err(Refusal::NotLeader {
+                leader: follower.leader.map(|leader| leader.node),
+                epoch: self.core.epoch,
+            }),
+            RoleState::Halted => Err(Refusal::NotLeader { leader: None, epoch: self.core.epoch }),
+        }
+    }
+
+    /// What may be answered now.
+    #[must_use]
+    pub fn serving(&self) -> Serving {
+        let none = Serving {
+            epoch: self.core.epoch,
+            lineage: self.core.lineage,
+            role: Role::Halted,
+            leader: None,
+            activated: false,
+            generation: self.core.generation,
+            leader_lease_until: Tick::ZERO,
+            read_lease_until: Tick::ZERO,
+            fresh_as_of: None,
+            stalled: false,
+        };
+        match &self.role {
+            RoleState::Halted => none,
+            RoleState::Follower(follower) => Serving {
+                role: Role::Follower,
+                leader: follower.leader.map(|leader| leader.node),
+                read_lease_until: follower.lease.until(),
+                fresh_as_of: follower.freshness.as_of(),
+                ..none
+            },
+            RoleState::Leader(leader) => Serving {
+                role: Role::Leader,
+                leader: Some(self.core.config.identity.node),
+                activated: leader.is_activated(),
+                leader_lease_until: leader.lease_until(&self.core),
+                stalled: leader.probe.was_stalled(),
+                ..none
+            },
+        }
+    }
+
+    fn step_halted(&mut self, event: &Event) {
+        match event {
+            Event::Transfer { .. } => self.core.push(Effect::TransferEnded(TransferOutcome::NotLeader)),
+            Event::Stop => self.core.push(Effect::ReadyToStop),
+            _ => (),
+        }
+    }
+
+    fn dispatch(&mut self, now: Tick, event: Event) {
+        match event {
+            Event::Received(envelope) => self.on_received(now, envelope),
+            Event::Proposed(header) => self.on_proposed(now, header),
+            Event::SentLess { to, end } => {
+                if let RoleState::Leader(leader) = &mut self.role {
+                    leader.on_sent_less(&self.core, now, to, end);
+                }
+            }
+            Event::Flushed { log_end, truncations } => self.on_flushed(now, log_end, truncations),
+            Event::EpochPersisted { epoch, wall } => self.on_epoch_persisted(now, epoch, wall),
+            Event::Probed { id } => {
+                if let RoleState::Leader(leader) = &mut self.role {
+                    leader.probe.completed(id);
+                }
+            }
+            Event::RecordSeen { record, revision } => self.observe(now, record, revision, Certainty::Hint),
+            Event::NodesSeen(facts) => learn(&mut self.core.nodes, facts),
+            Event::Metadata { id, outcome } => self.on_metadata(now, id, outcome),
+            Event::Transfer { to } => match &mut self.role {
+                RoleState::Leader(leader) => leader.on_transfer(&mut self.core, now, to, true),
+                _ => self.core.push(Effect::TransferEnded(TransferOutcome::NotLeader)),
+            },
+            Event::Stop => self.core.stopping = true,
+            Event::StorageFailed => self.halt(),
+            Event::Tick => (),
+        }
+    }
+
+    /// Does what has become due, whatever made it so.
+    fn review(&mut self, now: Tick) {
+        if self.is_elected_unconfirmed() {
+            self.read_record(now);
+        }
+        let stopped = match &mut self.role {
+            RoleState::Follower(follower) => {
+                follower.review(&mut self.core, now);
+                self.core.stopping && follower.leave(&mut self.core, now)
+            }
+            RoleState::Leader(leader) => {
+                let stopped = self.core.stopping && leader.hand_over(&mut self.core, now);
+                leader.review(&mut self.core, now);
+                stopped
+            }
+            RoleState::Halted => false,
+        };
+        if stopped && !self.told_ready_to_stop {
+            self.told_ready_to_stop = true;
+            self.core.push(Effect::ReadyToStop);
+        }
+    }
+
+    fn on_proposed(&mut self, now: Tick, header: BatchHeader) {
+        let RoleState::Leader(leader) = &mut self.role else {
+            panic!("a batch is proposed in the step after its admission, and nothing can end a leadership in between")
+        };
+        leader.on_proposed(&mut self.core, now, header);
+    }
+
+    fn on_flushed(&mut self, now: Tick, log_end: Lsn, truncations: u64) {
+        self.core.log.flushed(now, log_end, truncations);
+        if let RoleState::Follower(follower) = &mut self.role {
+            follower.on_flushed(&mut self.core, now);
+        }
+    }
+
+    fn on_received(&mut self, now: Tick, envelope: Envelope) {
+        let core = &self.core;
+        let for_us = envelope.cluster == core.config.cluster
+            && envelope.group == core.config.group
+            && envelope.to == core.config.identity.node
+            && envelope.from.node != core.config.identity.node;
+        if !for_us {
+            return;
+        }
+        if envelope.lineage != core.lineage {
+            // Of an earlier history it proves nothing. Of a later one the record tells.
+            if envelope.lineage > core.lineage {
+                self.read_record(now);
+            }
+            return;
+        }
+        if envelope.epoch > self.core.epoch {
+            let leader = speaks_as_leader(&envelope.message).then_some(envelope.from);
+            self.adopt(now, envelope.epoch, leader);
+        }
+        if envelope.epoch < self.core.epoch {
+            return self.answer_the_past(envelope);
+        }
+        if !self.core.epoch_persisted {
+            if self.held.len() < HELD_MAX {
+                self.held.push_back(envelope);
+            }
+            return;
+        }
+        self.on_current(now, envelope);
+    }
+
+    /// A message of this epoch, which is on disk.
+    fn on_current(&mut self, now: Tick, envelope: Envelope) {
+        let Envelope { from, message, .. } = envelope;
+        match &mut self.role {
+            RoleState::Leader(leader) => match message {
+                Message::AppendAck(ack) => leader.on_ack(&mut self.core, now, from, &ack),
+                Message::RevokeAck { id } => leader.on_revoke_ack(from, id),
+                Message::EpochAck { .. } => leader.on_epoch_ack(from),
+                Message::Leave => leader.on_leave(from),
+                // Whoever suspects us does not hear us; nothing we could answer would reach it.
+                Message::Suspect { .. } => (),
+                Message::Append(_) | Message::Revoke { .. } | Message::EpochProbe | Message::SnapshotOffer { .. } => {
+                    self.core.malformed(from.node, "it leads our epoch");
+                }
+            },
+            RoleState::Follower(follower) => {
+                if speaks_as_leader(&message) && !follower.follows(from) {
+                    return self.core.malformed(from.node, "two lead the same epoch");
+                }
+                self.on_followed(now, from, message);
+            }
+            RoleState::Halted => (),
+        }
+    }
+
+    fn on_followed(&mut self, now: Tick, from: Sender, message: Message) {
+        let RoleState::Follower(follower) = &mut self.role else { return };
+        match message {
+            Message::Append(append) => {
+                let knew = follower.leader.is_some();
+                if let Err(Halt) = follower.on_append(&mut self.core, now, append) {
+                    return self.halt();
+                }
+                if !knew {
+                    self.tell_role();
+                }
+            }
+            Message::Revoke { id } => follower.on_revoke(&mut self.core, now, id),
+            Message::EpochProbe => self.say_epoch_adopted(from),
+            Message::Suspect { last_epoch, log_end } => follower.suspicion.hear(now, from, (last_epoch, log_end)),
+            Message::SnapshotOffer { upto } => {
+                if upto > self.core.log.end {
+                    self.core.push(Effect::FetchSnapshot { from: from.node, upto });
+                }
+            }
+            // Answers to a leadership that has ended, or never was.
+            Message::AppendAck(_) | Message::RevokeAck { .. } | Message::EpochAck { .. } | Message::Leave => (),
+        }
+    }
+
+    /// Whoever still acts in an earlier epoch is told of this one, so that it stops.
+    fn answer_the_past(&mut self, envelope: Envelope) {
+        if speaks_as_leader(&envelope.message) && self.core.epoch_persisted {
+            self.say_epoch_adopted(envelope.from);
+        }
+    }
+
+    /// True whenever it is said: adopting an epoch drops every older lease and role before anything else.
+    fn say_epoch_adopted(&mut self, to: Sender) {
+        let (log_end, last_epoch) = (self.core.log.end, self.core.log.last_epoch());
+        self.core.send(to.node, Message::EpochAck { log_end, last_epoch });
+    }
+
+    /// Leaves the epoch for a later one. Everything that was verified, asked for or promised in the old one ends here, at once;
+    /// nothing is answered in the new one before it is on disk.
+    fn adopt(&mut self, now: Tick, epoch: Epoch, leader: Option<Sender>) {
+        assert!(epoch > self.core.epoch, "epochs never fall");
+        self.enter(now, epoch);
+        self.role = RoleState::Follower(Box::new(Follower::new(now, leader)));
+        self.tell_role();
+    }
+
+    fn enter(&mut self, now: Tick, epoch: Epoch) {
+        if let RoleState::Leader(leader) = &mut self.role {
+            // Until now we supported ourselves.
+            self.core.last_ack = now;
+            if leader.transfer.take_if(|transfer| transfer.told).is_some() {
+                self.end_transfer(epoch);
+            }
+        }
+        self.core.withdraw_leases();
+        self.core.barren_epochs += 1;
+        self.core.epoch = epoch;
+        self.core.epoch_persisted = false;
+        self.core.push(Effect::PersistEpoch { epoch, lineage: self.core.lineage });
+        self.held.clear();
+    }
+
+    /// Another epoch has begun while this leader tried to hand over.
+    fn end_transfer(&mut self, epoch: Epoch) {
+        let elected = self.core.record.as_ref().filter(|(record, _)| record.epoch == epoch);
+        let outcome = match elected.and_then(|(record, _)| record.leader) {
+            Some(leader) => TransferOutcome::Elected { leader: leader.node, epoch },
+            None => TransferOutcome::NotLeader,
+        };
+        self.core.push(Effect::TransferEnded(outcome));
+    }
+
+    fn tell_role(&mut self) {
+        let serving = self.serving();
+        self.core.push(Effect::RoleChanged { epoch: serving.epoch, role: serving.role, leader: serving.leader });
+    }
+
+    fn halt(&mut self) {
+        if !matches!(self.role, RoleState::Halted) {
+            self.core.withdraw_leases();
+            self.role = RoleState::Halted;
+            self.tell_role();
+        }
+    }
+
+    fn on_epoch_persisted(&mut self, now: Tick, epoch: Epoch, wall: GroupTime) {
+        if epoch != self.core.epoch || self.core.epoch_persisted {
+            return;
+        }
+        self.core.epoch_persisted = true;
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.start(&mut self.core, now, wall);
+        }
+        for envelope in std::mem::take(&mut self.held) {
+            if envelope.epoch == self.core.epoch {
+                self.on_current(now, envelope);
+            }
+        }
+    }
+
+    fn on_metadata(&mut self, now: Tick, id: RequestId, outcome: MetadataOutcome) {
+        let retry_at = now + self.core.config.timing.metadata_retry;
+        match &mut self.role {
+            RoleState::Leader(leader) => match leader.in_sync.on_metadata(&mut self.core, now, id, &outcome) {
+                Learned::NotOurs => (),
+                Learned::Nothing => return,
+                Learned::Record(record, revision) => return self.observe(now, *record, revision, Certainty::Certain),
+            },
+            RoleState::Follower(follower) => {
+                if let Some(proposed) = follower.suspicion.take_election(id, retry_at) {
+                    return self.on_election(now, proposed, outcome);
+                }
+            }
+            RoleState::Halted => return,
+        }
+        let asked_in = self.refresh.take_if(|(asked, _)| *asked == id).map(|(_, epoch)| epoch);
+        match outcome {
+            MetadataOutcome::Read(Some((record, _))) if asked_in.is_some_and(|epoch| record.epoch < epoch) => {
+                // Whoever led our epoch had read of its election before it said a word.
+                self.core.alarm(Alarm::MetadataRegressed { persisted: self.core.epoch, found: record.epoch });
+                self.halt();
+            }
+            MetadataOutcome::Read(Some((record, revision))) | MetadataOutcome::Lost { current: Some((record, revision)) } => {
+                self.observe(now, record, revision, Certainty::Certain);
+            }
+            // A change of an epoch that has ended meanwhile: what came of it, the record shows.
+            MetadataOutcome::Succeeded { .. } | MetadataOutcome::Unknown => self.read_record(now),
+            MetadataOutcome::Read(None) | MetadataOutcome::Lost { current: None } | MetadataOutcome::Failed => (),
+        }
+    }
+
+    /// The election this follower asked for has come to its end.
+    fn on_election(&mut self, now: Tick, proposed: GroupRecord, outcome: MetadataOutcome) {
+        match outcome {
+            MetadataOutcome::Succeeded { revision } => self.observe(now, proposed, revision, Certainty::Certain),
+            MetadataOutcome::Lost { current: Some((record, revision)) } => {
+                self.observe(now, record, revision, Certainty::Certain);
+            }
+            // It may have won, or win yet: then the record shows it.
+            MetadataOutcome::Unknown | MetadataOutcome::Lost { current: None } => self.read_record(now),
+            MetadataOutcome::Failed | MetadataOutcome::Read(_) => (),
+        }
+    }
+
+    fn read_record(&mut self, now: Tick) {
+        if self.refresh.is_none() && now >= self.refresh_after {
+            let id = self.core.request(MetadataRequest::ReadGroup);
+            self.refresh = Some((id, self.core.epoch));
+            self.refresh_after = now + self.core.config.timing.metadata_retry;
+        }
+    }
+
+    /// Whether the record seen last names this run as the leader of an epoch it does not lead. It may be old, so it must be read
+    /// again before anything is done about it.
+    fn is_elected_unconfirmed(&self) -> bool {
+        let elected = self.core.record.as_ref().is_some_and(|(record, _)| {
+            let leads = matches!(self.role, RoleState::Leader(_)) && record.epoch == self.core.epoch;
+            record.epoch >= self.core.epoch && self.core.is_me(record.leader) && !leads
+        });
+        elected && !matches!(self.role, RoleState::Halted)
+    }
+
+    /// The group's record is this, or was.
+    fn observe(&mut self, now: Tick, record: GroupRecord, revision: Revision, certainty: Certainty) {
+        let newer = self.core.record.as_ref().is_none_or(|(_, known)| *known < revision);
+        let known = self.core.record.as_ref().is_some_and(|(_, known)| *known == revision);
+        if !newer && !(known && certainty == Certainty::Certain) {
+            return;
+        }
+        if newer {
+            self.core.record = Some((record.clone(), revision));
+        }
+        if record.lineage != self.core.lineage && self.core.log.end == Lsn::ZERO {
+            self.core.lineage = record.lineage;
+        }
+        if record.lineage > self.core.lineage {
+            self.core.alarm(Alarm::LineageEnded { current: record.lineage });
+            return self.halt();
+        }
+        if record.lineage < self.core.lineage || record.epoch < self.core.epoch {
+            // A hint may be old. If it is not, the store has lost what this replica has seen: the read will tell.
+            return self.read_record(now);
+        }
+        if let RoleState::Leader(leader) = &mut self.role
+            && record.epoch == self.core.epoch
+        {
+            return leader.confirm(&self.core, record, revision);
+        }
+        if self.core.is_me(record.leader) {
+            if certainty == Certainty::Certain {
+                self.lead(now, record, revision);
+            }
+            return;
+        }
+        // An earlier run of this node is nobody to follow.
+        let me = self.core.config.identity.node;
+        let leader = record.leader.map(Sender::from).filter(|leader| leader.node != me);
+        if record.epoch > self.core.epoch {
+            self.adopt(now, record.epoch, leader);
+        } else if let (RoleState::Follower(follower), Some(leader)) = (&mut self.role, leader)
+            && follower.leader.is_none()
+        {
+            follower.leader = Some(leader);
+            self.tell_role();
+        }
+    }
+
+    /// This run was elected.
+    fn lead(&mut self, now: Tick, record: GroupRecord, revision: Revision) {
+        self.enter(now, record.epoch);
+        let leader = Leader::new(&self.core, now, record, revision);
+        self.role = RoleState::Leader(Box::new(leader));
+        self.tell_role();
+    }
+}
+
+/// How much a record proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Certainty {
+    /// It held at some time.
+    Hint,
+    /// It held when it was asked for.
+    Certain,
+}
+
+/// Whether only the leader of the message's epoch says this.
+fn speaks_as_leader(message: &Message) -> bool {
+    match message {
+        Message::Append(_) | Message::Revoke { .. } | Message::EpochProbe | Message::SnapshotOffer { .. } => true,
+        Message::AppendAck(_)
+        | Message::RevokeAck { .. }
+        | Message::EpochAck { .. }
+        | Message::Suspect { .. }
+        | Message::Leave => false,
+    }
+}

@@ -1,0 +1,88 @@
+//! Commands on when a key expires.
+
+use bytes::Bytes;
+use simplekv_resp::command::{ExpireCondition, Expiry, ExpiryChange, TtlForm};
+use simplekv_types::{Failure, GroupTime, Reply};
+
+use crate::{Entry, Keyspace, View, visible, visible_meta, visible_string};
+
+pub(crate) fn get_ex(
+    key: &Bytes,
+    change: ExpiryChange,
+    keyspace: &mut dyn Keyspace,
+    now: GroupTime,
+) -> Result<Reply, Failure> {
+    let Some(entry) = visible_string(key, keyspace, now)? else { return Ok(Reply::Null) };
+    match change {
+        ExpiryChange::Keep => (),
+        ExpiryChange::Persist => set_expiry(key, &entry, None, keyspace, now),
+        ExpiryChange::Expire(expiry) => set_expiry(key, &entry, Some(expiry.at(now)), keyspace, now),
+    }
+    Ok(Reply::Bulk(entry.value))
+}
+
+/// Writes a key again with another expiry; deletes it if that is past, and does nothing if it is the one it has.
+fn set_expiry(key: &Bytes, entry: &Entry, expire_at: Option<GroupTime>, keyspace: &mut dyn Keyspace, now: GroupTime) {
+    if expire_at.is_some_and(|expire_at| expire_at <= now) {
+        keyspace.delete(key);
+    } else if expire_at != entry.expire_at {
+        keyspace.put(key, entry.kind, entry.value.clone(), expire_at);
+    }
+}
+
+pub(crate) fn expire(
+    key: &Bytes,
+    expiry: Expiry,
+    condition: ExpireCondition,
+    keyspace: &mut dyn Keyspace,
+    now: GroupTime,
+) -> Result<Reply, Failure> {
+    let expire_at = expiry.at(now);
+    let Some(meta) = visible_meta(key, keyspace, now)? else { return Ok(Reply::Int(0)) };
+    if !condition_holds(condition, meta.expire_at, expire_at) {
+        return Ok(Reply::Int(0));
+    }
+    if let Some(entry) = visible(key, keyspace, now)? {
+        set_expiry(key, &entry, Some(expire_at), keyspace, now);
+    }
+    Ok(Reply::Int(1))
+}
+
+fn condition_holds(condition: ExpireCondition, old: Option<GroupTime>, new: GroupTime) -> bool {
+    let ExpireCondition { absent, present, greater, less } = condition;
+    !(absent && old.is_some()
+        || present && old.is_none()
+        || greater && old.is_none_or(|old| new <= old)
+        || less && old.is_some_and(|old| new >= old))
+}
+
+pub(crate) fn persist(key: &Bytes, keyspace: &mut dyn Keyspace, now: GroupTime) -> Result<Reply, Failure> {
+    match visible_meta(key, keyspace, now)? {
+        Some(meta) if meta.expire_at.is_some() => (),
+        _ => return Ok(Reply::Int(0)),
+    }
+    if let Some(entry) = visible(key, keyspace, now)? {
+        set_expiry(key, &entry, None, keyspace, now);
+    }
+    Ok(Reply::Int(1))
+}
+
+/// Whether the key is there is a matter of `now`; what is left of its time is told from `hour`.
+pub(crate) fn ttl(
+    key: &[u8],
+    form: TtlForm,
+    view: &dyn View,
+    now: GroupTime,
+    hour: GroupTime,
+) -> Result<Reply, Failure> {
+    let Some(meta) = visible_meta(key, view, now)? else { return Ok(Reply::Int(-2)) };
+    let Some(expire_at) = meta.expire_at else { return Ok(Reply::Int(-1)) };
+    let rounded = |millis: u64| millis.saturating_add(500) / 1000;
+    let number = match form {
+        TtlForm::Seconds => rounded(expire_at.0.saturating_sub(hour.0)),
+        TtlForm::Millis => expire_at.0.saturating_sub(hour.0),
+        TtlForm::AtSeconds => rounded(expire_at.0),
+        TtlForm::AtMillis => expire_at.0,
+    };
+    Ok(Reply::Int(i64::try_from(number).unwrap_or(i64::MAX)))
+}

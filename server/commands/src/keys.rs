@@ -1,0 +1,110 @@
+//! Commands on keys, whatever they hold.
+
+use bytes::Bytes;
+use simplekv_resp::command::ObjectQuestion;
+use simplekv_resp::number::parse_i64;
+use simplekv_types::{Failure, GroupTime, Reply, ValueType};
+
+use crate::{Keyspace, View, int, visible, visible_meta};
+
+pub(crate) fn del(keys: &[Bytes], keyspace: &mut dyn Keyspace, now: GroupTime) -> Result<Reply, Failure> {
+    // Read before anything is deleted: a failure half-way must leave all as it was.
+    let mut found: Vec<&Bytes> = Vec::with_capacity(keys.len().min(16));
+    for key in keys {
+        if visible_meta(key, keyspace, now)?.is_some() {
+            found.push(key);
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    for key in &found {
+        keyspace.delete(key);
+    }
+    Ok(int(found.len()))
+}
+
+pub(crate) fn exists(keys: &[Bytes], view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
+    let mut count = 0;
+    for key in keys {
+        count += usize::from(visible_meta(key, view, now)?.is_some());
+    }
+    Ok(int(count))
+}
+
+pub(crate) fn type_of(key: &[u8], view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
+    Ok(Reply::Status(visible_meta(key, view, now)?.map_or("none", |meta| meta.kind.name())))
+}
+
+pub(crate) fn rename(
+    from: &Bytes,
+    to: &Bytes,
+    if_absent: bool,
+    keyspace: &mut dyn Keyspace,
+    now: GroupTime,
+) -> Result<Reply, Failure> {
+    let Some(entry) = visible(from, keyspace, now)? else { return Err(Failure::command("ERR no such key")) };
+    let done = if if_absent { Reply::Int(1) } else { Reply::Ok };
+    if if_absent && visible_meta(to, keyspace, now)?.is_some() {
+        return Ok(Reply::Int(0));
+    }
+    if from != to {
+        keyspace.put(to, entry.kind, entry.value, entry.expire_at);
+        keyspace.delete(from);
+    }
+    Ok(done)
+}
+
+pub(crate) fn copy(
+    from: &Bytes,
+    to: &Bytes,
+    replace: bool,
+    keyspace: &mut dyn Keyspace,
+    now: GroupTime,
+) -> Result<Reply, Failure> {
+    let Some(entry) = visible(from, keyspace, now)? else { return Ok(Reply::Int(0)) };
+    if !replace && visible_meta(to, keyspace, now)?.is_some() {
+        return Ok(Reply::Int(0));
+    }
+    keyspace.put(to, entry.kind, entry.value, entry.expire_at);
+    Ok(Reply::Int(1))
+}
+
+pub(crate) fn object(key: &[u8], question: ObjectQuestion, view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
+    let Some(meta) = visible_meta(key, view, now)? else { return Ok(Reply::Null) };
+    match question {
+        ObjectQuestion::RefCount => Ok(Reply::Int(1)),
+        ObjectQuestion::IdleTime => Ok(Reply::Int(0)),
+        ObjectQuestion::Freq => Err(Failure::command(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+             between policies at runtime LRU and LFU data will take some time to adjust.",
+        )),
+        ObjectQuestion::Encoding => encoding(key, meta.kind, view, now),
+    }
+}
+
+/// Longest string Redis keeps next to its header.
+const EMBEDDED_BYTES_MAX: usize = 44;
+
+fn encoding(key: &[u8], kind: ValueType, view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
+    let name = match kind {
+        ValueType::String => match visible(key, view, now)? {
+            None => return Ok(Reply::Null),
+            Some(entry) if parse_i64(&entry.value).is_some() => "int",
+            Some(entry) if entry.value.len() <= EMBEDDED_BYTES_MAX => "embstr",
+            Some(_) => "raw",
+        },
+        ValueType::List => "quicklist",
+        ValueType::Set | ValueType::Hash => "hashtable",
+        ValueType::Zset => "skiplist",
+    };
+    Ok(Reply::fixed(name))
+}
+
+/// What a key costs beyond its own bytes and its value's: its record's header and its place in the index, roughly.
+const OVERHEAD_BYTES: u64 = 64;
+
+pub(crate) fn memory_usage(key: &[u8], view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
+    let Some(meta) = visible_meta(key, view, now)? else { return Ok(Reply::Null) };
+    let bytes = (key.len() as u64).saturating_add(meta.value_bytes).saturating_add(OVERHEAD_BYTES);
+    Ok(Reply::Int(i64::try_from(bytes).unwrap_or(i64::MAX)))
+}

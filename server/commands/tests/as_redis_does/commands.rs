@@ -1,0 +1,270 @@
+//! Random requests: mostly sensible, some spoiled.
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+pub(crate) type Words = Vec<Vec<u8>>;
+
+pub(crate) struct Commands {
+    rng: StdRng,
+    now_millis: u64,
+}
+
+const KEYS: &[&str] = &["a", "b", "c", "counter", "float", "{t}1", "{t}2", "user:1", "user:22", "x y", ""];
+const INTEGERS: &[&str] =
+    &["0", "1", "-1", "5", "-7", "100", "9223372036854775807", "-9223372036854775808", "9223372036854775000"];
+const FLOATS: &[&str] = &[
+    "0.1",
+    "-0.1",
+    "3",
+    "1.5e3",
+    "10.50",
+    "1e17",
+    "-1e-17",
+    "123456.789",
+    "0x1p-3",
+    "3.14159265358979",
+    "1e300",
+    "inf",
+    "nan",
+    "1e-4951",
+    ".5",
+    "5.",
+    "+2",
+    "1e",
+    " 1",
+    "-0",
+];
+const TEXTS: &[&str] = &["", "v", "hello world", "value\r\nwith lines", "01", " 12", "12 ", "abc\0def", "-0", "+5"];
+/// Numbers where none is expected, or a too great one. None is a time that could lapse while the test runs.
+const SENSELESS: &[&str] =
+    &["0", "-5", "foo", "", "1.5", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "99999999999"];
+const PATTERNS: &[&str] =
+    &["*", "a", "[a-c]", "user:*", "user:?", "*t*", "{t}*", "[^a]", "c*r", "\\{t\\}1", "", "user:[12]*", "*[", "x y"];
+
+impl Commands {
+    pub(crate) fn new(seed: u64, now_millis: u64) -> Self {
+        Self { rng: StdRng::seed_from_u64(seed), now_millis }
+    }
+
+    fn pick(&mut self, from: &[&str]) -> String {
+        (*from.choose(&mut self.rng).unwrap()).to_owned()
+    }
+
+    fn key(&mut self) -> String {
+        self.pick(KEYS)
+    }
+
+    fn value(&mut self) -> String {
+        match self.rng.random_range(0..6) {
+            0 | 1 => self.pick(INTEGERS),
+            2 => self.pick(FLOATS),
+            3 => "long".repeat(self.rng.random_range(5..40)),
+            4 => self.rng.random_range(-1000..100_000i64).to_string(),
+            _ => self.pick(TEXTS),
+        }
+    }
+
+    fn one_in(&mut self, chances: u32) -> bool {
+        self.rng.random_ratio(1, chances)
+    }
+
+    /// A time to live that does not lapse during the test, or now and then a senseless one.
+    fn relative(&mut self, millis: bool) -> String {
+        if self.one_in(8) {
+            return self.pick(SENSELESS);
+        }
+        let seconds: u64 = self.rng.random_range(100_000..100_000_000);
+        (if millis { seconds * 1000 + 7 } else { seconds }).to_string()
+    }
+
+    /// A time far ahead or in the past.
+    fn absolute(&mut self, millis: bool) -> String {
+        if self.one_in(8) {
+            return self.pick(SENSELESS);
+        }
+        let away: u64 = self.rng.random_range(100_000_000..100_000_000_000);
+        let at = if self.one_in(4) { self.now_millis - away } else { self.now_millis + away };
+        (if millis { at } else { at / 1000 }).to_string()
+    }
+
+    fn expiry(&mut self) -> Vec<String> {
+        match self.rng.random_range(0..4) {
+            0 => vec!["EX".into(), self.relative(false)],
+            1 => vec!["px".into(), self.relative(true)],
+            2 => vec!["exat".into(), self.absolute(false)],
+            _ => vec!["PXAT".into(), self.absolute(true)],
+        }
+    }
+
+    fn pairs(&mut self) -> Vec<String> {
+        (0..self.rng.random_range(1..4)).flat_map(|_| [self.key(), self.value()]).collect()
+    }
+
+    fn keys(&mut self) -> Vec<String> {
+        (0..self.rng.random_range(1..5)).map(|_| self.key()).collect()
+    }
+
+    pub(crate) fn next(&mut self) -> Words {
+        let mut words = self.sensible();
+        if self.one_in(12) {
+            self.spoil(&mut words);
+        }
+        words.into_iter().map(String::into_bytes).collect()
+    }
+
+    fn spoil(&mut self, words: &mut Vec<String>) {
+        let at = self.rng.random_range(0..words.len());
+        match self.rng.random_range(0..4) {
+            0 if at > 0 => drop(words.remove(at)),
+            1 => words.insert(at.max(1), words[at].clone()),
+            2 if at > 0 => words[at] = self.pick(SENSELESS),
+            _ => words.push(self.pick(&["NX", "XX", "GET", "KEEPTTL", "foo", "PERSIST", "EX", "GT", "COUNT", "MATCH"])),
+        }
+    }
+
+    fn sensible(&mut self) -> Vec<String> {
+        let (name, rest) = match self.rng.random_range(0..4) {
+            0 | 1 => self.string_command(),
+            2 => self.number_command(),
+            _ => self.key_command(),
+        };
+        let name = if self.one_in(3) { name.to_uppercase() } else { name.to_owned() };
+        name.split(' ').map(str::to_owned).chain(rest).collect()
+    }
+
+    fn string_command(&mut self) -> (&'static str, Vec<String>) {
+        let key = self.key();
+        match self.rng.random_range(0..17) {
+            0 | 1 => ("get", vec![key]),
+            2..=5 => ("set", self.set(key)),
+            6 => ("setnx", vec![key, self.value()]),
+            7 => ("setex", vec![key, self.relative(false), self.value()]),
+            8 => ("psetex", vec![key, self.relative(true), self.value()]),
+            9 => ("getset", vec![key, self.value()]),
+            10 => ("getdel", vec![key]),
+            11 => {
+                let change = match self.rng.random_range(0..3) {
+                    0 => Vec::new(),
+                    1 => vec!["PERSIST".into()],
+                    _ => self.expiry(),
+                };
+                ("getex", [vec![key], change].concat())
+            }
+            12 => ("mget", self.keys()),
+            13 => ("mset", self.pairs()),
+            14 => ("msetnx", self.pairs()),
+            15 => ("append", vec![key, self.value()]),
+            _ => ("strlen", vec![key]),
+        }
+    }
+
+    fn set(&mut self, key: String) -> Vec<String> {
+        let mut words = vec![key, self.value()];
+        if self.one_in(3) {
+            words.push(self.pick(&["NX", "xx"]));
+        }
+        if self.one_in(4) {
+            words.push("GET".into());
+        }
+        match self.rng.random_range(0..5) {
+            0 => words.push("keepttl".into()),
+            1 | 2 => words.extend(self.expiry()),
+            _ => (),
+        }
+        words
+    }
+
+    fn number_command(&mut self) -> (&'static str, Vec<String>) {
+        let key = if self.one_in(2) { "counter".to_owned() } else { self.key() };
+        match self.rng.random_range(0..9) {
+            0 => ("incr", vec![key]),
+            1 => ("decr", vec![key]),
+            2 => ("incrby", vec![key, self.pick(INTEGERS)]),
+            3 => ("decrby", vec![key, self.pick(INTEGERS)]),
+            4 | 5 => {
+                let key = if self.one_in(4) { key } else { "float".to_owned() };
+                let increment = if self.one_in(2) {
+                    format!("{:.*}", self.rng.random_range(0..12), self.rng.random_range(-1e6..1e6))
+                } else {
+                    self.pick(FLOATS)
+                };
+                ("incrbyfloat", vec![key, increment])
+            }
+            6 => ("getrange", vec![key, self.position(), self.position()]),
+            7 => ("substr", vec![key, self.position(), self.position()]),
+            _ => {
+                let offset = if self.one_in(9) { "536870912".to_owned() } else { self.position() };
+                ("setrange", vec![key, offset, self.value()])
+            }
+        }
+    }
+
+    fn position(&mut self) -> String {
+        if self.one_in(12) { self.pick(INTEGERS) } else { self.rng.random_range(-12..30).to_string() }
+    }
+
+    fn key_command(&mut self) -> (&'static str, Vec<String>) {
+        let key = self.key();
+        match self.rng.random_range(0..28) {
+            0 => ("del", self.keys()),
+            1 => ("unlink", self.keys()),
+            2 => ("exists", self.keys()),
+            3 => ("touch", self.keys()),
+            4 => ("type", vec![key]),
+            5 | 6 => ("expire", self.expire(key, false, false)),
+            7 => ("pexpire", self.expire(key, true, false)),
+            8 => ("expireat", self.expire(key, false, true)),
+            9 => ("pexpireat", self.expire(key, true, true)),
+            10 => ("ttl", vec![key]),
+            11 => ("pttl", vec![key]),
+            12 => ("expiretime", vec![key]),
+            13 => ("pexpiretime", vec![key]),
+            14 => ("persist", vec![key]),
+            15 => ("rename", vec![key, self.key()]),
+            16 => ("renamenx", vec![key, self.key()]),
+            17 => ("copy", self.copy(key)),
+            18 => ("object encoding", vec![key]),
+            19 => ("object freq", vec![key]),
+            20 => ("memory usage", vec![key]),
+            21 | 22 => ("keys", vec![self.pick(PATTERNS)]),
+            23 => ("scan", self.scan()),
+            24 => ("randomkey", vec![]),
+            25 => ("dbsize", vec![]),
+            26 if self.one_in(10) => ("flushdb", vec![]),
+            _ => (
+                ["nosuch", "get|x", "client nosuch", "object nosuch"][self.rng.random_range(0..4)],
+                vec![key, self.value()],
+            ),
+        }
+    }
+
+    fn expire(&mut self, key: String, millis: bool, absolute: bool) -> Vec<String> {
+        let time = if absolute { self.absolute(millis) } else { self.relative(millis) };
+        let mut words = vec![key, time];
+        for _ in 0..self.rng.random_range(0..3) {
+            words.push(self.pick(&["NX", "xx", "GT", "lt"]));
+        }
+        words
+    }
+
+    fn copy(&mut self, key: String) -> Vec<String> {
+        let mut words = vec![key, self.key()];
+        if self.one_in(2) {
+            words.push("REPLACE".into());
+        }
+        words
+    }
+
+    fn scan(&mut self) -> Vec<String> {
+        let mut words = vec!["0".to_owned(), "COUNT".to_owned(), "100000".to_owned()];
+        if self.one_in(2) {
+            words.extend(["match".to_owned(), self.pick(PATTERNS)]);
+        }
+        if self.one_in(3) {
+            words.extend(["TYPE".to_owned(), self.pick(&["string", "STRING", "hash", "nosuch"])]);
+        }
+        words
+    }
+}

@@ -1,0 +1,189 @@
+//! Every reply is compared with a real Redis'.
+
+use bytes::BytesMut;
+use simplekv_commands::{Model, write};
+use simplekv_resp::decode::{Decoder, Frame};
+use simplekv_resp::{Body, Parser, Protocol, Request, encode};
+use simplekv_types::{GroupTime, Reply};
+
+use crate::commands::{Commands, Words};
+use crate::process::{Connection, Redis};
+
+/// What is asked at once, at one time.
+const CHUNK: usize = 50;
+const CHUNKS: usize = 220;
+
+/// Asks our own implementation, over the same bytes a client would send and receive.
+struct Ours {
+    keyspace: Model,
+    protocol: Protocol,
+}
+
+impl Ours {
+    fn ask(&mut self, words: &Words, now: GroupTime) -> Frame {
+        let mut bytes = BytesMut::new();
+        encode::request(words, &mut bytes);
+        self.ask_raw(&bytes, now)
+    }
+
+    fn ask_raw(&mut self, bytes: &[u8], now: GroupTime) -> Frame {
+        let parsed = match Parser::default().next(&mut BytesMut::from(bytes)) {
+            Ok(args) => Request::parse(args.expect("the request is complete")),
+            Err(error) => Err(error.into()),
+        };
+        let reply = match parsed {
+            Ok(Request { body: Body::Data(command), .. }) => {
+                let before = self.keyspace.changes();
+                let reply = write(&command, &mut self.keyspace, now);
+                let changed = self.keyspace.changes() != before;
+                assert!(!changed || command.is_write(), "{command:?} is not a write and changed something");
+                assert!(!changed || !matches!(reply, Reply::Error(_)), "{command:?} failed and changed something");
+                reply
+            }
+            Ok(Request { spec, .. }) => panic!("{} is not about data", spec.name),
+            Err(failure) => failure.into(),
+        };
+        let mut bytes = BytesMut::new();
+        encode::reply(&reply, self.protocol, &mut bytes);
+        Decoder::new().next(&mut bytes).unwrap().expect("a reply is complete")
+    }
+}
+
+/// How two replies to a command may differ.
+fn agree(words: &Words, ours: &Frame, theirs: &Frame) -> bool {
+    if ours == theirs {
+        return true;
+    }
+    let name = words[0].to_ascii_lowercase();
+    match (name.as_slice(), ours, theirs) {
+        // Any key will do.
+        (b"randomkey", Frame::Bulk(_), Frame::Bulk(_)) => true,
+        // Sizes are those of each one's own memory.
+        (b"memory", Frame::Int(ours), Frame::Int(theirs)) => *ours > 0 && *theirs > 0,
+        // Redis does not ask here whether the key has lapsed.
+        (b"memory", Frame::Null, Frame::Int(_)) => true,
+        // Redis remembers how a string came about: a short one that was appended to is raw, the sum of floats is no integer.
+        (b"object", Frame::Bulk(ours), Frame::Bulk(theirs)) => {
+            let allowed: [(&[u8], &[u8]); 3] = [(b"int", b"raw"), (b"int", b"embstr"), (b"embstr", b"raw")];
+            allowed.contains(&(ours, theirs))
+        }
+        // Redis reads the clock once for each command, we once for each chunk.
+        (b"ttl" | b"expiretime", Frame::Int(ours), Frame::Int(theirs)) => *ours > 0 && ours.abs_diff(*theirs) <= 5,
+        (b"pttl" | b"pexpiretime", Frame::Int(ours), Frame::Int(theirs)) => *ours > 0 && ours.abs_diff(*theirs) <= 5000,
+        // Redis counts lapsed keys until somebody looks at them.
+        (b"dbsize", Frame::Int(ours), Frame::Int(theirs)) => ours <= theirs,
+        // Redis looks for the key before it reads the time.
+        (b"getex", Frame::Error(_), Frame::Null) => true,
+        (b"keys", Frame::Array(ours), Frame::Array(theirs)) => sorted(ours) == sorted(theirs),
+        // A cursor that neither has given out means something else to each.
+        (b"scan", ..) if words[1] != b"0" => true,
+        (b"scan", Frame::Array(ours), Frame::Array(theirs)) => match (ours.as_slice(), theirs.as_slice()) {
+            ([cursor, Frame::Array(ours)], [end, Frame::Array(theirs)]) => {
+                cursor == end && sorted(ours) == sorted(theirs)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn sorted(frames: &[Frame]) -> Vec<&[u8]> {
+    let mut keys: Vec<&[u8]> = frames.iter().map(|frame| frame.as_bytes().unwrap().as_ref()).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Redis' clock.
+fn time_millis(connection: &mut Connection) -> u64 {
+    let Frame::Array(parts) = connection.ask("TIME") else { panic!("TIME answers an array") };
+    let number = |part: &Frame| -> u64 { std::str::from_utf8(part.as_bytes().unwrap()).unwrap().parse().unwrap() };
+    number(&parts[0]) * 1000 + number(&parts[1]) / 1000
+}
+
+/// The seed of the normal test, or the one to look into.
+fn seed(default: u64) -> u64 {
+    std::env::var("SIMPLEKV_SEED").map_or(default, |seed| seed.parse().expect("SIMPLEKV_SEED is a number"))
+}
+
+fn compare(protocol: Protocol, seed: u64) {
+    let redis = Redis::start();
+    let mut connection = redis.connect();
+    connection.ask(&format!("HELLO {}", protocol.number()));
+    // Redis' own limit of a value, so that the same requests exceed it.
+    let mut ours = Ours { keyspace: Model::new().with_value_limit(512 << 20), protocol };
+    let mut commands = Commands::new(seed, time_millis(&mut connection));
+    for chunk in 0..CHUNKS {
+        let now = GroupTime(time_millis(&mut connection));
+        let requests: Vec<Words> = (0..CHUNK).map(|_| commands.next()).collect();
+        let replies = connection.ask_all(&requests);
+        for (words, theirs) in requests.iter().zip(&replies) {
+            let ours = ours.ask(words, now);
+            let line: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+            assert!(
+                agree(words, &ours, theirs),
+                "seed {seed}, chunk {chunk}: {line:?}\n  ours:  {ours:?}\n  Redis: {theirs:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_request_are_refused_as_redis_refuses_them() {
+    let redis = Redis::start();
+    let mut ours = Ours { keyspace: Model::new(), protocol: Protocol::Resp2 };
+    for bytes in [
+        "*x\r\n",
+        "*\r\n",
+        "*01\r\n",
+        "*+1\r\n",
+        "*99999999999\r\n",
+        "*1\r\n*1\r\n$4\r\nPING\r\n",
+        "*1\r\nPING\r\n",
+        "*1\r\n$-1\r\n",
+        "*1\r\n$x\r\n",
+        "*1\r\n$600000000\r\n",
+        "$4\r\nPING\r\n",
+        "get \"k\r\n",
+        "get \"k\"x\r\n",
+        "get 'k\r\n",
+        &"x".repeat(70_000),
+    ] {
+        let theirs = redis.connect().ask_raw(bytes.as_bytes());
+        assert!(matches!(theirs, Frame::Error(_)));
+        assert_eq!(ours.ask_raw(bytes.as_bytes(), GroupTime(1)), theirs, "{:?}", bytes.get(..80).unwrap_or(bytes));
+    }
+}
+
+#[test]
+fn lines_are_cut_into_words_as_redis_cuts_them() {
+    let redis = Redis::start();
+    let mut connection = redis.connect();
+    let mut ours = Ours { keyspace: Model::new(), protocol: Protocol::Resp2 };
+    for line in [
+        "set k v",
+        "  SET\tk   v  ",
+        r#"set k "a b""#,
+        r#"set k "\x41\x4z\n\r\t\b\a\\\"\q""#,
+        r"set k 'a\'b\n'",
+        r#"set k """#,
+        r#"set k pre"fix""#,
+        "set k v\x0bw",
+        "set k {}",
+    ] {
+        for line in [line, "get k"] {
+            let bytes = format!("{line}\r\n");
+            let theirs = connection.ask_raw(bytes.as_bytes());
+            assert_eq!(ours.ask_raw(bytes.as_bytes(), GroupTime(1)), theirs, "{line}");
+        }
+    }
+}
+
+#[test]
+fn replies_are_those_of_redis_in_resp2() {
+    compare(Protocol::Resp2, seed(2));
+}
+
+#[test]
+fn replies_are_those_of_redis_in_resp3() {
+    compare(Protocol::Resp3, seed(3));
+}

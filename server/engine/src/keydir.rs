@@ -1,0 +1,333 @@
+//! Which keys exist and where their newest applied records are: all that readers see.
+//!
+//! One table per slot, so that a slot's keys and bytes are known exactly and a slot is dropped in one step. It changes only when a
+//! record is applied; the record with the greatest LSN wins. Keys are held in memory, and nothing outside this module depends on
+//! that.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
+
+use simplekv_types::{GroupTime, Lsn, SLOT_COUNT, Slot};
+
+use crate::fs::File;
+use crate::key_hash::KeyHasher;
+use crate::record::ValueType;
+
+pub(crate) use self::entry::Entry;
+use self::slot_table::SlotTable;
+
+mod entry;
+mod slot_table;
+
+/// Rows are allocated in blocks: a replica of a few slots does not pay for all of them.
+const BLOCK_ROWS: usize = 256;
+const BLOCKS: usize = SLOT_COUNT as usize / BLOCK_ROWS;
+
+/// The keydir of one replica.
+#[derive(Debug)]
+pub(crate) struct Keydir {
+    hasher: KeyHasher,
+    blocks: Vec<Option<Box<[SlotTable; BLOCK_ROWS]>>>,
+    segments: Segments,
+    /// How many keys are to expire at which time. Exact: an entry is there as long as its key is.
+    expiries: BTreeMap<Expiry, u32>,
+    /// Tables of cleared slots whose records are still counted as live, and whose memory is still to be freed.
+    cleared: Vec<(Slot, SlotTable)>,
+    keys: u64,
+    bytes: u64,
+    /// Everything below is in the keydir, and nothing else.
+    applied: Lsn,
+    /// Group time of the last applied batch. Keys that expire up to it are gone, removed or not.
+    time: GroupTime,
+}
+
+/// Ordered by time first, so that what is due stands in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Expiry {
+    at: GroupTime,
+    slot: Slot,
+    hash: u64,
+}
+
+/// The segments records live in, and how many of their bytes are live.
+#[derive(Debug, Default)]
+struct Segments {
+    /// Number of the first row.
+    first: u32,
+    rows: Vec<Option<SegmentRow>>,
+}
+
+#[derive(Debug)]
+struct SegmentRow {
+    file: Arc<dyn File>,
+    live_bytes: u64,
+}
+
+/// A put as the keydir needs it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewEntry<'a> {
+    pub(crate) slot: Slot,
+    pub(crate) hash: u64,
+    pub(crate) key: &'a [u8],
+    pub(crate) lsn: Lsn,
+    pub(crate) expire_at: Option<GroupTime>,
+    pub(crate) value_type: ValueType,
+    pub(crate) location: Location,
+}
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) segment: u32,
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+}
+
+impl Keydir {
+    pub(crate) fn new(hasher: KeyHasher) -> Self {
+        Self {
+            hasher,
+            blocks: (0..BLOCKS).map(|_| None).collect(),
+            segments: Segments::default(),
+            expiries: BTreeMap::new(),
+            cleared: Vec::new(),
+            keys: 0,
+            bytes: 0,
+            applied: Lsn::ZERO,
+            time: GroupTime::ZERO,
+        }
+    }
+
+    pub(crate) fn applied(&self) -> Lsn {
+        self.applied
+    }
+
+    pub(crate) fn time(&self) -> GroupTime {
+        self.time
+    }
+
+    pub(crate) fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn slot(&self, slot: Slot) -> Option<&SlotTable> {
+        let block = self.blocks.get(slot.index() / BLOCK_ROWS)?.as_ref()?;
+        block.get(slot.index() % BLOCK_ROWS)
+    }
+
+    /// The entry of a key, expired or not.
+    #[inline]
+    pub(crate) fn find(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.slot(slot)?.find(hash, key)
+    }
+
+    /// Brings what applying a record of the key will look at into the processor's caches. A lookup waits for memory several times in
+    /// a row; done for many keys before any is changed, the waits overlap.
+    #[inline]
+    pub(crate) fn touch(&self, slot: Slot, hash: u64) {
+        if let Some(row) = self.slot(slot) {
+            row.touch(hash);
+        }
+    }
+
+    /// The entry of a key that is visible now.
+    #[inline]
+    pub(crate) fn find_visible(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.find(slot, hash, key).filter(|entry| entry.is_visible(self.time))
+    }
+
+    pub(crate) fn file(&self, segment: u32) -> Option<&Arc<dyn File>> {
+        self.segments.row(segment).map(|row| &row.file)
+    }
+
+    pub(crate) fn live_bytes(&self, segment: u32) -> u64 {
+        self.segments.row(segment).map_or(0, |row| row.live_bytes)
+    }
+
+    /// When the next key expires; `None` if none ever does.
+    pub(crate) fn next_expiry(&self) -> Option<GroupTime> {
+        let later = Expiry { at: self.time.plus_millis(1), slot: Slot::MIN, hash: 0 };
+        self.expiries.range(later..).next().map(|(expiry, _)| expiry.at)
+    }
+
+    pub(crate) fn add_segment(&mut self, segment: u32, file: Arc<dyn File>) {
+        self.segments.add(segment, file);
+    }
+
+    /// Takes a segment none of whose records is live out of use.
+    pub(crate) fn remove_segment(&mut self, segment: u32) {
+        self.segments.remove(segment);
+    }
+
+    /// Group time moves on; what is due becomes invisible at once and is removed by [`Keydir::reap`].
+    pub(crate) fn advance_time(&mut self, time: GroupTime) {
+        assert!(self.time <= time, "group time falls from {} to {time}", self.time);
+        self.time = time;
+    }
+
+    /// Everything below `applied` has been applied.
+    pub(crate) fn advance_applied(&mut self, applied: Lsn) {
+        assert!(self.applied <= applied, "applied falls from {} to {applied}", self.applied);
+        self.applied = applied;
+    }
+
+    /// Applies a put. One that is already expired deletes.
+    pub(crate) fn put(&mut self, new: &NewEntry<'_>) {
+        if new.expire_at.is_some_and(|at| at <= self.time) {
+            self.delete(new.slot, new.hash, new.key, new.lsn);
+            return;
+        }
+        let hasher = &self.hasher;
+        let row = row_mut(&mut self.blocks, new.slot);
+        let replaced = match row.insert(Entry::new(new), new.hash, new.key, |key| hasher.hash(key)) {
+            // An older record does not undo a newer one. It comes second only when segments are read out of order.
+            Err(_) => return,
+            Ok(replaced) => replaced,
+        };
+        self.keys += 1;
+        self.bytes += u64::from(new.location.length);
+        self.segments.add_live(new.location);
+        if let Some(at) = new.expire_at {
+            *self.expiries.entry(Expiry { at, slot: new.slot, hash: new.hash }).or_insert(0) += 1;
+        }
+        if let Some(old) = replaced {
+            self.forget(new.slot, new.hash, &old);
+        }
+    }
+
+    /// Applies a deletion.
+    pub(crate) fn delete(&mut self, slot: Slot, hash: u64, key: &[u8], lsn: Lsn) {
+        let Some(block) = self.blocks.get_mut(slot.index() / BLOCK_ROWS).and_then(Option::as_mut) else { return };
+        let Some(row) = block.get_mut(slot.index() % BLOCK_ROWS) else { return };
+        if let Some(old) = row.remove(hash, |entry| entry.key() == key && entry.lsn < lsn) {
+            self.forget(slot, hash, &old);
+        }
+    }
+
+    /// Drops everything a slot holds, at once for readers; the tables are taken apart by [`Keydir::reap`].
+    pub(crate) fn clear(&mut self, slot: Slot) {
+        let Some(block) = self.blocks.get_mut(slot.index() / BLOCK_ROWS).and_then(Option::as_mut) else { return };
+        let Some(row) = block.get_mut(slot.index() % BLOCK_ROWS) else { return };
+        if row.keys() > 0 {
+            let row = mem::take(row);
+            self.keys -= row.keys();
+            self.bytes -= row.bytes();
+            self.cleared.push((slot, row));
+        }
+    }
+
+    /// Removes expired keys and takes cleared tables apart, about `budget` keys of either. True if there is more to do.
+    pub(crate) fn reap(&mut self, budget: usize) -> bool {
+        self.reap_expired(budget);
+        self.reap_cleared(budget);
+        !self.cleared.is_empty() || self.expiries.first_key_value().is_some_and(|(expiry, _)| expiry.at <= self.time)
+    }
+
+    fn reap_expired(&mut self, budget: usize) {
+        for _ in 0..budget {
+            let Some(due) = self.expiries.first_entry().filter(|due| due.key().at <= self.time) else { return };
+            let (Expiry { at, slot, hash }, _) = due.remove_entry();
+            // Whatever of this hash is due goes; that two keys share a hash does not matter.
+            while let Some(block) = self.blocks.get_mut(slot.index() / BLOCK_ROWS).and_then(Option::as_mut)
+                && let Some(row) = block.get_mut(slot.index() % BLOCK_ROWS)
+                && let Some(old) = row.remove(hash, |entry| entry.expire_at() == Some(at))
+            {
+                self.keys -= 1;
+                self.bytes -= u64::from(old.location.length);
+                self.segments.sub_live(old.location);
+            }
+        }
+    }
+
+    fn reap_cleared(&mut self, budget: usize) {
+        let mut budget = budget;
+        while budget > 0
+            && let Some((slot, table)) = self.cleared.last_mut()
+        {
+            let slot = *slot;
+            let Some(part) = table.take_part() else {
+                self.cleared.pop();
+                continue;
+            };
+            budget = budget.saturating_sub(part.len());
+            for entry in part {
+                self.segments.sub_live(entry.location);
+                if let Some(at) = entry.expire_at() {
+                    forget_expiry(&mut self.expiries, Expiry { at, slot, hash: self.hasher.hash(entry.key()) });
+                }
+            }
+        }
+    }
+
+    /// The entry is no longer in its slot's table.
+    fn forget(&mut self, slot: Slot, hash: u64, old: &Entry) {
+        self.keys -= 1;
+        self.bytes -= u64::from(old.location.length);
+        self.segments.sub_live(old.location);
+        if let Some(at) = old.expire_at() {
+            forget_expiry(&mut self.expiries, Expiry { at, slot, hash });
+        }
+    }
+}
+
+/// One key less expires there. None may be left if the time has come in between.
+fn forget_expiry(expiries: &mut BTreeMap<Expiry, u32>, expiry: Expiry) {
+    if let Some(count) = expiries.get_mut(&expiry) {
+        *count -= 1;
+        if *count == 0 {
+            expiries.remove(&expiry);
+        }
+    }
+}
+
+fn row_mut(blocks: &mut [Option<Box<[SlotTable; BLOCK_ROWS]>>], slot: Slot) -> &mut SlotTable {
+    let block = blocks.get_mut(slot.index() / BLOCK_ROWS).expect("there is a block for every slot");
+    let block = block.get_or_insert_with(|| Box::new(std::array::from_fn(|_| SlotTable::default())));
+    block.get_mut(slot.index() % BLOCK_ROWS).expect("a block has all its rows")
+}
+
+impl Segments {
+    fn row(&self, segment: u32) -> Option<&SegmentRow> {
+        self.rows.get(segment.checked_sub(self.first)? as usize)?.as_ref()
+    }
+
+    fn row_mut(&mut self, segment: u32) -> &mut SegmentRow {
+        let row = segment.checked_sub(self.first).and_then(|row| self.rows.get_mut(row as usize));
+        row.and_then(Option::as_mut).expect("a record's segment is known as long as the record is live")
+    }
+
+    fn add(&mut self, segment: u32, file: Arc<dyn File>) {
+        if self.rows.is_empty() {
+            self.first = segment;
+        }
+        let row = segment.checked_sub(self.first).expect("segments are added in order") as usize;
+        assert!(row >= self.rows.len(), "segment {segment} is added twice");
+        self.rows.resize_with(row, || None);
+        self.rows.push(Some(SegmentRow { file, live_bytes: 0 }));
+    }
+
+    fn remove(&mut self, segment: u32) {
+        let row = segment.checked_sub(self.first).and_then(|row| self.rows.get_mut(row as usize));
+        if let Some(row) = row {
+            assert!(row.as_ref().is_none_or(|row| row.live_bytes == 0), "segment {segment} still has live records");
+            *row = None;
+        }
+    }
+
+    fn add_live(&mut self, location: Location) {
+        self.row_mut(location.segment).live_bytes += u64::from(location.length);
+    }
+
+    fn sub_live(&mut self, location: Location) {
+        let row = self.row_mut(location.segment);
+        row.live_bytes = row.live_bytes.checked_sub(u64::from(location.length)).expect("live bytes are exact");
+    }
+}
+
+#[cfg(test)]
+mod tests;

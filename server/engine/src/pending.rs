@@ -1,0 +1,250 @@
+//! What is appended but not applied yet.
+//!
+//! Command evaluation must see it (a pipelined INCR does not wait for the commit of the one before), and a follower's reader must
+//! know that a key is about to change. Neither may ever be answered from it: until it is applied, all of it may vanish.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use simplekv_types::{Batch, GroupTime, Lsn, Slot, SlotRange};
+
+use crate::reader::Found;
+use crate::record::{Layout, Record, ValueType, kind};
+
+/// What appended but unapplied records make of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// It gets this value. Whether it is expired is for the caller to say.
+    Put(Found),
+    /// It is gone.
+    Deleted {
+        /// The record that deletes it.
+        lsn: Lsn,
+    },
+}
+
+impl Pending {
+    /// The record that brings this about.
+    #[must_use]
+    pub const fn lsn(&self) -> Lsn {
+        match self {
+            Self::Put(found) => found.lsn,
+            Self::Deleted { lsn } => *lsn,
+        }
+    }
+
+    /// The value the key gets, if it gets one.
+    #[must_use]
+    pub fn into_found(self) -> Option<Found> {
+        match self {
+            Self::Put(found) => Some(found),
+            Self::Deleted { .. } => None,
+        }
+    }
+
+    /// What a record of one key brings about; `take` makes the value's bytes one's own.
+    pub(crate) fn of(layout: &Layout<'_>, take: impl FnOnce(&[u8]) -> Bytes) -> Option<Self> {
+        Some(match layout.kind {
+            kind::PUT => Self::Put(Found {
+                value: take(layout.body),
+                value_type: ValueType::from_code(layout.value_type)?,
+                expire_at: layout.expire_at,
+                lsn: layout.lsn,
+            }),
+            _ => Self::Deleted { lsn: layout.lsn },
+        })
+    }
+}
+
+/// One record of a batch, as far as it is needed until the batch is applied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item {
+    /// Hash of its key; 0 if it has none.
+    pub(crate) hash: u64,
+    /// Where it begins within the batch's records.
+    pub(crate) offset: u32,
+    pub(crate) kind: u8,
+    pub(crate) continues: bool,
+}
+
+impl Item {
+    pub(crate) fn changes_key(&self) -> bool {
+        matches!(self.kind, kind::PUT | kind::DELETE)
+    }
+}
+
+/// The newest pending record of every key, and the pending changes of whole slots.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    batches: VecDeque<OverlayBatch>,
+    /// The number of the first of `batches`; they are numbered as they come.
+    first: u64,
+    newest: HashTable<Newest>,
+    changes: VecDeque<Change>,
+}
+
+#[derive(Debug)]
+struct OverlayBatch {
+    base: Lsn,
+    end: Lsn,
+    time: GroupTime,
+    records: Bytes,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    hash: u64,
+    lsn: Lsn,
+    batch: u64,
+    offset: u32,
+}
+
+#[derive(Debug)]
+struct Change {
+    lsn: Lsn,
+    clears: bool,
+    holds_reads: bool,
+    slots: Vec<SlotRange>,
+}
+
+impl Change {
+    fn covers(&self, slot: Slot) -> bool {
+        self.slots.iter().any(|range| range.contains(slot))
+    }
+}
+
+impl Overlay {
+    /// Takes up a batch that was appended. `items` are its records in order.
+    pub(crate) fn push(&mut self, batch: &Batch, items: &[Item]) {
+        assert!(self.batches.back().is_none_or(|last| last.end == batch.base), "pending batches are contiguous");
+        let number = self.first + self.batches.len() as u64;
+        let records = batch.records.clone();
+        self.batches.push_back(OverlayBatch { base: batch.base, end: batch.end(), time: batch.time, records });
+        for (rank, item) in (0..).zip(items) {
+            let lsn = batch.base + rank;
+            if item.changes_key() {
+                self.note(Newest { hash: item.hash, lsn, batch: number, offset: item.offset });
+            } else {
+                self.note_change(lsn, batch.records.get(item.offset as usize..).unwrap_or_default());
+            }
+        }
+    }
+
+    /// The records `base..base + items.len()` are applied: readers find them in the keydir already.
+    pub(crate) fn applied(&mut self, base: Lsn, items: &[Item]) {
+        for (rank, item) in (0..).zip(items) {
+            let lsn = base + rank;
+            if !item.changes_key() {
+                self.changes.pop_front_if(|change| change.lsn == lsn);
+            } else if let Ok(entry) = self.newest.find_entry(item.hash, |newest| newest.lsn == lsn) {
+                entry.remove();
+            }
+        }
+        let applied = base + items.len() as u64;
+        if self.batches.pop_front_if(|batch| batch.end <= applied).is_some() {
+            self.first += 1;
+        }
+    }
+
+    /// Forgets everything; [`Overlay::push`] brings back what is still pending. Truncation is rare enough for that.
+    pub(crate) fn clear(&mut self) {
+        self.first += self.batches.len() as u64;
+        self.batches.clear();
+        self.newest.clear();
+        self.changes.clear();
+    }
+
+    /// The newest pending state of a key.
+    pub(crate) fn get(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<Pending> {
+        let newest = self.find(slot, hash, key);
+        let cleared =
+            self.changes.iter().rev().find(|change| change.clears && change.covers(slot)).map(|change| change.lsn);
+        match (newest, cleared) {
+            (Some(newest), Some(lsn)) if newest.lsn < lsn => Some(Pending::Deleted { lsn }),
+            (Some(newest), _) => {
+                let records = &self.batch(newest.batch)?.records;
+                Pending::of(&self.layout(newest)?, |value| records.slice_ref(value))
+            }
+            (None, lsn) => lsn.map(|lsn| Pending::Deleted { lsn }),
+        }
+    }
+
+    /// The last pending record after which a read of the key may answer something else. `applied_expiry` is when the key as it is
+    /// applied expires.
+    pub(crate) fn last_change(
+        &self,
+        slot: Slot,
+        hash: u64,
+        key: &[u8],
+        applied_expiry: Option<GroupTime>,
+    ) -> Option<Lsn> {
+        let change =
+            self.changes.iter().rev().find(|change| change.holds_reads && change.covers(slot)).map(|change| change.lsn);
+        let newest = self.find(slot, hash, key);
+        let expiry = match newest {
+            Some(newest) => self.layout(newest).and_then(|layout| layout.expire_at),
+            None => applied_expiry,
+        };
+        let expired = expiry.and_then(|time| self.first_at(time));
+        change.max(newest.map(|newest| newest.lsn)).max(expired)
+    }
+
+    /// The first pending record that brings group time to `time` or beyond.
+    fn first_at(&self, time: GroupTime) -> Option<Lsn> {
+        let later = self.batches.partition_point(|batch| batch.time < time);
+        self.batches.get(later).map(|batch| batch.base)
+    }
+
+    fn note(&mut self, newest: Newest) {
+        let Self { batches, first, newest: table, .. } = self;
+        let Some(layout) = layout_in(batches, *first, &newest) else { return };
+        let same = |other: &Newest| {
+            other.hash == newest.hash
+                && layout_in(batches, *first, other).is_some_and(|other| other.is_same_key(&layout))
+        };
+        match table.entry(newest.hash, same, |other| other.hash) {
+            Entry::Occupied(mut entry) => *entry.get_mut() = newest,
+            Entry::Vacant(entry) => {
+                entry.insert(newest);
+            }
+        }
+    }
+
+    fn note_change(&mut self, lsn: Lsn, record: &[u8]) {
+        if let Ok(Record::Slots(change)) = Layout::parse(record).and_then(|layout| layout.record()) {
+            let slots = change.slots.iter().collect();
+            self.changes.push_back(Change {
+                lsn,
+                clears: change.kind.clears(),
+                holds_reads: change.kind.holds_reads(),
+                slots,
+            });
+        }
+    }
+
+    fn find(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<&Newest> {
+        self.newest.find(hash, |newest| {
+            newest.hash == hash
+                && self.layout(newest).is_some_and(|layout| layout.key == key && layout.slot == slot.number())
+        })
+    }
+
+    fn batch(&self, number: u64) -> Option<&OverlayBatch> {
+        batch_in(&self.batches, self.first, number)
+    }
+
+    fn layout(&self, newest: &Newest) -> Option<Layout<'_>> {
+        layout_in(&self.batches, self.first, newest)
+    }
+}
+
+fn batch_in(batches: &VecDeque<OverlayBatch>, first: u64, number: u64) -> Option<&OverlayBatch> {
+    batches.get(usize::try_from(number.checked_sub(first)?).ok()?)
+}
+
+fn layout_in<'a>(batches: &'a VecDeque<OverlayBatch>, first: u64, newest: &Newest) -> Option<Layout<'a>> {
+    let bytes = batch_in(batches, first, newest.batch)?.records.get(newest.offset as usize..)?;
+    Layout::parse(bytes).ok()
+}

@@ -1,0 +1,267 @@
+//! Reading what is applied, from any thread.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use parking_lot::RwLockReadGuard;
+use simplekv_types::{GroupTime, Lsn, Slot};
+
+use crate::engine::Shared;
+use crate::error::ReadError;
+use crate::fs::{File, read_exact_at};
+use crate::keydir::{Entry, Keydir, Location};
+use crate::record::{BadRecord, Layout, ValueType};
+
+/// A key's value with what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The value.
+    pub value: Bytes,
+    /// What the value is.
+    pub value_type: ValueType,
+    /// The group time at which the key vanishes; `None` if never.
+    pub expire_at: Option<GroupTime>,
+    /// The record that holds it.
+    pub lsn: Lsn,
+}
+
+/// What is known of a key without reading its value. Stays readable whatever happens to the key, and to its segment.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// What the value is.
+    pub value_type: ValueType,
+    /// The group time at which the key vanishes; `None` if never.
+    pub expire_at: Option<GroupTime>,
+    /// The record that holds the value.
+    pub lsn: Lsn,
+    slot: Slot,
+    location: Location,
+    file: Arc<dyn File>,
+}
+
+/// How much a slot holds. Keys that have expired are not counted, once they are removed, which happens soon after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotStats {
+    /// Keys.
+    pub keys: u64,
+    /// Bytes of their records in the log.
+    pub bytes: u64,
+}
+
+/// How full of live records a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentStats {
+    /// The segment's number.
+    pub segment: u64,
+    /// Bytes written to it.
+    pub bytes: u64,
+    /// Bytes of records that are some key's newest applied one. What is left is dead, not applied yet, or overhead.
+    pub live_bytes: u64,
+}
+
+/// Reads what is applied. Cheap to clone; outlives the engine.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+/// Holds the applied state still: everything read under one guard is of one moment, and no command is half visible. The engine
+/// cannot apply meanwhile, so a guard is held for lookups, not for I/O.
+#[derive(Debug)]
+pub struct ReadGuard<'a> {
+    keydir: RwLockReadGuard<'a, Keydir>,
+    shared: &'a Shared,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Holds the applied state still until the guard is dropped. A thread that holds one reads through it and through nothing else:
+    /// to wait for the applied state twice is to wait for ever once the engine waits in between.
+    #[must_use]
+    pub fn guard(&self) -> ReadGuard<'_> {
+        ReadGuard { keydir: self.shared.keydir.read(), shared: &self.shared }
+    }
+
+    /// Everything below is applied.
+    #[must_use]
+    pub fn applied(&self) -> Lsn {
+        self.shared.applied()
+    }
+
+    /// Group time of the last applied batch.
+    #[must_use]
+    pub fn applied_time(&self) -> GroupTime {
+        self.shared.keydir.read().time()
+    }
+
+    /// As [`ReadGuard::pending_lsn`], of this moment.
+    #[must_use]
+    pub fn pending_lsn(&self, slot: Slot, key: &[u8]) -> Option<Lsn> {
+        self.guard().pending_lsn(slot, key)
+    }
+
+    /// What a slot holds.
+    #[must_use]
+    pub fn stats(&self, slot: Slot) -> SlotStats {
+        self.guard().stats(slot)
+    }
+
+    /// What all slots hold.
+    #[must_use]
+    pub fn totals(&self) -> SlotStats {
+        let keydir = self.shared.keydir.read();
+        SlotStats { keys: keydir.keys(), bytes: keydir.bytes() }
+    }
+
+    /// When the next key expires; `None` if none ever does. Later than the applied time.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<GroupTime> {
+        self.shared.keydir.read().next_expiry()
+    }
+}
+
+impl ReadGuard<'_> {
+    /// Everything below is applied, and nothing else.
+    #[must_use]
+    pub fn applied(&self) -> Lsn {
+        self.keydir.applied()
+    }
+
+    /// Group time of the last applied batch.
+    #[must_use]
+    pub fn applied_time(&self) -> GroupTime {
+        self.keydir.time()
+    }
+
+    /// What is known of a key without reading its value; `None` if there is no such key.
+    #[must_use]
+    pub fn locate(&self, slot: Slot, key: &[u8]) -> Option<Located> {
+        let entry = self.keydir.find_visible(slot, self.shared.hasher.hash(key), key)?;
+        Some(self.located(slot, entry))
+    }
+
+    /// Whether there is such a key.
+    #[must_use]
+    pub fn contains(&self, slot: Slot, key: &[u8]) -> bool {
+        self.keydir.find_visible(slot, self.shared.hasher.hash(key), key).is_some()
+    }
+
+    /// The last record that is appended, not applied, and may change what a read of this key answers: of the key itself, of its
+    /// whole slot, or one that brings group time to the key's expiry. `None`: what the guard shows is not about to change. Otherwise
+    /// a follower may answer once `applied` is *beyond* the record.
+    #[must_use]
+    pub fn pending_lsn(&self, slot: Slot, key: &[u8]) -> Option<Lsn> {
+        let hash = self.shared.hasher.hash(key);
+        let expiry = self.keydir.find_visible(slot, hash, key).and_then(Entry::expire_at);
+        // A record leaves the overlay only after the keydir has it; in between it is in both, and no longer pending.
+        let last = self.shared.overlay.read().last_change(slot, hash, key, expiry);
+        last.filter(|lsn| *lsn >= self.keydir.applied())
+    }
+
+    /// A key's value. Reads the disk under the guard: right for values that are likely cached, else see [`ReadGuard::locate`].
+    ///
+    /// # Errors
+    /// As [`Located::read`].
+    pub fn get(&self, slot: Slot, key: &[u8]) -> Result<Option<Found>, ReadError> {
+        let Some(entry) = self.keydir.find_visible(slot, self.shared.hasher.hash(key), key) else { return Ok(None) };
+        let value = read_value(&**self.file(entry), entry.location, slot, entry.lsn)?;
+        Ok(Some(Found { value, value_type: entry.value_type, expire_at: entry.expire_at(), lsn: entry.lsn }))
+    }
+
+    /// Has the processor fetch what a lookup of the key will look at. A lookup waits for memory several times in a row; when this is
+    /// called for every key of a pipeline before the first is looked up, the waits overlap.
+    pub fn prefetch(&self, slot: Slot, key: &[u8]) {
+        self.keydir.touch(slot, self.shared.hasher.hash(key));
+    }
+
+    /// Shows the visible keys of a slot with what is known of them, about `limit` at a time, in an order of their own. `cursor` is 0
+    /// at first; what is returned goes into the next call, `None` is the end. A key that is there from the first call to the last
+    /// is shown exactly once, whatever happens to others meanwhile.
+    pub fn scan(&self, slot: Slot, cursor: u32, limit: usize, show: &mut dyn FnMut(&[u8], Located)) -> Option<u32> {
+        let table = self.keydir.slot(slot)?;
+        table.scan(
+            cursor,
+            limit,
+            |key| self.shared.hasher.hash(key),
+            |entry| {
+                if entry.is_visible(self.keydir.time()) {
+                    show(entry.key(), self.located(slot, entry));
+                }
+            },
+        )
+    }
+
+    /// Shows every visible key of a slot.
+    pub fn keys(&self, slot: Slot, show: &mut dyn FnMut(&[u8])) {
+        if let Some(table) = self.keydir.slot(slot) {
+            table.for_each(|entry| {
+                if entry.is_visible(self.keydir.time()) {
+                    show(entry.key());
+                }
+            });
+        }
+    }
+
+    /// What a slot holds.
+    #[must_use]
+    pub fn stats(&self, slot: Slot) -> SlotStats {
+        self.keydir
+            .slot(slot)
+            .map_or_else(SlotStats::default, |table| SlotStats { keys: table.keys(), bytes: table.bytes() })
+    }
+
+    fn located(&self, slot: Slot, entry: &Entry) -> Located {
+        Located {
+            value_type: entry.value_type,
+            expire_at: entry.expire_at(),
+            lsn: entry.lsn,
+            slot,
+            location: entry.location,
+            file: Arc::clone(self.file(entry)),
+        }
+    }
+
+    fn file(&self, entry: &Entry) -> &Arc<dyn File> {
+        self.keydir.file(entry.location.segment).expect("a live record's segment is known")
+    }
+}
+
+impl Located {
+    /// How many bytes the record occupies in the log: the value's, and a little more.
+    #[must_use]
+    pub fn record_bytes(&self) -> u32 {
+        self.location.length
+    }
+
+    /// Reads and verifies the value. May wait for the disk.
+    ///
+    /// # Errors
+    /// [`ReadError`]; never anything that was not written.
+    pub fn read(&self) -> Result<Found, ReadError> {
+        let value = read_value(&*self.file, self.location, self.slot, self.lsn)?;
+        Ok(Found { value, value_type: self.value_type, expire_at: self.expire_at, lsn: self.lsn })
+    }
+}
+
+/// Reads the record `lsn` and takes its value out.
+fn read_value(file: &dyn File, location: Location, slot: Slot, lsn: Lsn) -> Result<Bytes, ReadError> {
+    let (segment, offset) = (u64::from(location.segment), u64::from(location.offset));
+    let mut bytes = vec![0; location.length as usize];
+    let corrupt = |reason| ReadError::Corrupt { segment, offset, slot, lsn, reason };
+    read_exact_at(file, offset, &mut bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => corrupt(BadRecord::CutOff),
+        _ => ReadError::Io { segment, offset, slot, error },
+    })?;
+    let layout = Layout::verify(&bytes).map_err(corrupt)?;
+    if layout.lsn != lsn || layout.length != bytes.len() {
+        return Err(ReadError::Misplaced { segment, offset, slot, lsn, found: layout.lsn });
+    }
+    let value_begins = layout.length - layout.body.len();
+    let mut value = Bytes::from(bytes);
+    value.advance(value_begins);
+    Ok(value)
+}

@@ -1,0 +1,256 @@
+//! From any door to the right group: what to read here and now, what to hand to a group's writer, and what to refuse.
+//!
+//! Operations that arrive together are executed together: per group the writes are one submission to its writer, the reads one pass
+//! under one lease check. A read that stands behind a write to the same group goes with the writes, so that whoever pipelines SET
+//! and GET sees what it set.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use simplekv_resp::Command;
+use simplekv_types::{ClientId, Dedupe, Failure, GroupId, GroupTime, ReadPolicy, Reply, Slot};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::group::{Answer, GroupRequest, Submission};
+use crate::hosted::Hosted;
+use crate::routing::Routing;
+use crate::shared::{InFlight, Shared};
+use crate::{clock, keyspace, read};
+
+/// Which rules apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Redis Cluster's: the keys of one command share a slot, and keyspace-wide commands mean what this node leads.
+    Resp,
+    /// The smart client's: the keys of one command share a group.
+    Lane,
+}
+
+/// One command as any door hands it in.
+#[derive(Clone, Debug)]
+pub(crate) struct Operation {
+    pub(crate) command: Command,
+    /// Ignored by writes.
+    pub(crate) policy: ReadPolicy,
+    pub(crate) dedupe: Option<(ClientId, Dedupe)>,
+    /// How long the caller waits; `None` for the node's own limit.
+    pub(crate) timeout: Option<Duration>,
+    /// The group meant by a keyspace-wide command; `None` for every group led here.
+    pub(crate) group: Option<GroupId>,
+}
+
+impl Operation {
+    pub(crate) fn plain(command: Command) -> Self {
+        Self { command, policy: ReadPolicy::default(), dedupe: None, timeout: None, group: None }
+    }
+}
+
+/// Operations under way.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    /// In the order of the operations; `None` while a group still works on it.
+    answers: Vec<Option<Answer>>,
+    outstanding: Vec<Outstanding>,
+    _in_flight: Option<InFlight>,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    /// Which operations, in the order of the submission, and whether each may have changed something.
+    places: Vec<(usize, bool)>,
+    answers: oneshot::Receiver<Vec<Answer>>,
+    deadline: Instant,
+}
+
+impl Execution {
+    /// Whether nothing has to be waited for.
+    pub(crate) fn is_done(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    /// The answers, in the order of the operations.
+    pub(crate) async fn finish(mut self) -> Vec<Answer> {
+        for outstanding in std::mem::take(&mut self.outstanding) {
+            let outcome = tokio::time::timeout_at(outstanding.deadline, outstanding.answers).await;
+            let failure = |wrote: bool| match (&outcome, wrote) {
+                (Err(_), true) => Failure::Uncertain { reason: Cow::Borrowed("it was not committed in time") },
+                (Err(_), false) => Failure::Timeout { what: Cow::Borrowed("the group did not answer") },
+                (Ok(_), true) => Failure::Uncertain { reason: Cow::Borrowed("the node is stopping") },
+                (Ok(_), false) => Failure::NotServing { reason: Cow::Borrowed("the node is stopping") },
+            };
+            let mut answered = match &outcome {
+                Ok(Ok(answers)) => answers.clone(),
+                _ => Vec::new(),
+            }
+            .into_iter();
+            for (place, wrote) in outstanding.places {
+                let answer = answered.next().unwrap_or_else(|| failure(wrote).into());
+                match self.answers.get_mut(place) {
+                    // Of a command that went to several groups, a failure is the answer.
+                    Some(Some(Answer { reply: Reply::Error(_), .. })) | None => (),
+                    Some(known) => *known = Some(answer),
+                }
+            }
+        }
+        let lost = || Failure::NotServing { reason: Cow::Borrowed("the operation was lost") }.into();
+        self.answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect()
+    }
+}
+
+/// Operations of one group, sorted by who executes them.
+struct Share {
+    group: Arc<Hosted>,
+    reads: Vec<(usize, Operation)>,
+    submitted: Vec<GroupRequest>,
+    places: Vec<(usize, bool)>,
+    timeout: Duration,
+}
+
+impl Shared {
+    /// Begins to execute operations; those that were not even understood are answered with why.
+    pub(crate) fn execute(&self, door: Door, operations: Vec<Result<Operation, Failure>>) -> Execution {
+        let count = operations.len();
+        let mut answers: Vec<Option<Answer>> = Vec::new();
+        answers.resize_with(count, || None);
+        let Some(in_flight) = self.take_in_flight(count) else {
+            let busy = || Some(Failure::Busy { what: "too many requests in flight" }.into());
+            answers.iter_mut().for_each(|answer| *answer = busy());
+            return Execution { answers, outstanding: Vec::new(), _in_flight: None };
+        };
+        let routing = self.routing();
+        let mut shares: Vec<Share> = Vec::with_capacity(1);
+        for (place, operation) in operations.into_iter().enumerate() {
+            let placed = operation.and_then(|operation| self.place(&routing, door, &mut shares, place, operation));
+            if let Some(answer) = answers.get_mut(place) {
+                *answer = placed.unwrap_or_else(|failure| Some(failure.into()));
+            }
+        }
+        let mut outstanding = Vec::new();
+        for share in &mut shares {
+            outstanding.extend(submit(share, &mut answers));
+        }
+        for share in shares {
+            if !share.reads.is_empty() {
+                read::execute(self.node(), &routing, &share.group, share.reads, &mut answers);
+            }
+        }
+        Execution { answers, outstanding, _in_flight: Some(in_flight) }
+    }
+
+    fn place(
+        &self,
+        routing: &Routing,
+        door: Door,
+        shares: &mut Vec<Share>,
+        place: usize,
+        operation: Operation,
+    ) -> Result<Option<Answer>, Failure> {
+        self.check_size(&operation.command)?;
+        if operation.command.is_keyspace_wide() {
+            return self.place_keyspace(shares, place, operation);
+        }
+        let (slot, group) = target(routing, door, &operation.command)?;
+        let wrote = operation.command.is_write();
+        let anyone = operation.policy == ReadPolicy::Any && !wrote;
+        if !anyone && routing.led_elsewhere(group, self.node()) {
+            return Err(routing.not_leader(slot, group, self.node()));
+        }
+        let Some(share) = self.share(shares, group) else { return Err(routing.moved(slot)) };
+        let barrier = operation.policy == ReadPolicy::Quorum && !wrote;
+        if !wrote && !barrier && (share.submitted.is_empty() || anyone) {
+            share.reads.push((place, operation));
+        } else {
+            self.submit_to(share, place, barrier, operation);
+        }
+        Ok(None)
+    }
+
+    /// Reads of all keys are answered at once; FLUSHALL goes to every group meant.
+    fn place_keyspace(
+        &self,
+        shares: &mut Vec<Share>,
+        place: usize,
+        operation: Operation,
+    ) -> Result<Option<Answer>, Failure> {
+        if !operation.command.is_write() {
+            return Ok(Some(keyspace::read(self, &operation.command, operation.group)));
+        }
+        let now = clock::now();
+        let groups: Vec<GroupId> = match operation.group {
+            Some(group) => vec![group],
+            None => {
+                let hosted = self.all_hosted();
+                hosted.iter().filter(|hosted| hosted.published().serving.holds(now)).map(|hosted| hosted.id()).collect()
+            }
+        };
+        for &group in &groups {
+            let Some(share) = self.share(shares, group) else { return Err(Failure::NoLeader { group }) };
+            self.submit_to(share, place, false, operation.clone());
+        }
+        Ok(groups.is_empty().then_some(Answer { reply: Reply::Ok, time: GroupTime::ZERO }))
+    }
+
+    fn submit_to(&self, share: &mut Share, place: usize, barrier: bool, operation: Operation) {
+        share.timeout = share.timeout.max(operation.timeout.unwrap_or(self.limits().request_timeout));
+        share.places.push((place, operation.command.is_write()));
+        share.submitted.push(GroupRequest { command: operation.command, dedupe: operation.dedupe, barrier });
+    }
+
+    /// The share of a group hosted here. A node hosts few groups and a batch touches fewer: a list beats a map.
+    fn share<'a>(&self, shares: &'a mut Vec<Share>, group: GroupId) -> Option<&'a mut Share> {
+        let known = match shares.iter().position(|share| share.group.id() == group) {
+            Some(known) => known,
+            None => {
+                shares.push(Share::new(self.hosted(group)?));
+                shares.len() - 1
+            }
+        };
+        shares.get_mut(known)
+    }
+}
+
+impl Share {
+    fn new(group: Arc<Hosted>) -> Self {
+        Self { group, reads: Vec::new(), submitted: Vec::new(), places: Vec::new(), timeout: Duration::ZERO }
+    }
+}
+
+/// The slot that decides, and the group that has to answer.
+fn target(routing: &Routing, door: Door, command: &Command) -> Result<(Slot, GroupId), Failure> {
+    let mut keys = command.keys();
+    let slot = keys.next().map_or(Slot::MIN, |key| Slot::of_key(key));
+    let group = routing.owner(slot).ok_or(Failure::SlotUnserved { slot })?;
+    for key in keys {
+        let other = Slot::of_key(key);
+        let together = match door {
+            Door::Resp => other == slot,
+            Door::Lane => other == slot || routing.owner(other) == Some(group),
+        };
+        if !together {
+            return Err(Failure::CrossSlot);
+        }
+    }
+    Ok((slot, group))
+}
+
+/// Hands a share's writes to the group's writer.
+fn submit(share: &mut Share, answers: &mut [Option<Answer>]) -> Option<Outstanding> {
+    if share.submitted.is_empty() {
+        return None;
+    }
+    let (respond, receiver) = oneshot::channel();
+    let requests = std::mem::take(&mut share.submitted);
+    let places = std::mem::take(&mut share.places);
+    let deadline = Instant::now() + share.timeout;
+    if let Err(failure) = share.group.submit(Submission { requests, respond }) {
+        for (place, _) in places {
+            if let Some(answer) = answers.get_mut(place) {
+                *answer = Some(failure.clone().into());
+            }
+        }
+        return None;
+    }
+    Some(Outstanding { places, answers: receiver, deadline })
+}

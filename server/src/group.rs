@@ -1,0 +1,573 @@
+//! One replica of one group, joined together: the protocol, the log, and what commands do to data.
+//!
+//! Synchronous and without a clock, a socket or a task of its own. Whoever drives it hands in writes ([`Group::submit`]) and events
+//! ([`Group::step`]), then takes all [`Output`]s and starts them. The log is written inside these calls; everything that would have to
+//! be waited for leaves as an output and comes back as an event. The server's task and the simulator drive the same code.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use simplekv_cluster::{
+    Admission, Alarm, Appending, BatchHeader, Dedupe, DedupeRecord, Effect, Event, MetadataRequest, Refusal, Replica,
+    RequestId, Role, TransferOutcome,
+};
+use simplekv_engine::record::{Record, Records, SlotChange, SlotChangeKind, SlotRanges};
+use simplekv_engine::{BatchBuilder, BatchStart, Engine, FlushError, ReadLogError, Reader};
+use simplekv_resp::Command;
+use simplekv_types::peer::{Envelope, Message};
+use simplekv_types::{
+    Batch, ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, MigrationId, NodeId, SlotMap, SlotMapVersion,
+    SlotRange, Tick, limits,
+};
+
+use crate::hosted::Published;
+
+mod evaluate;
+mod report;
+mod slots;
+mod waiting;
+
+pub use report::Report;
+pub use slots::{SlotSet, SlotTable};
+pub use waiting::{Answer, Respond};
+
+use waiting::{Outcome, Waiting};
+
+/// The clocks as the driver reads them.
+pub trait Clock {
+    /// The node's own clock, which never stops or falls.
+    fn now(&self) -> Tick;
+    /// The wall clock, in milliseconds since the Unix epoch.
+    fn wall(&self) -> GroupTime;
+}
+
+/// Commands that are executed in one turn, one after the other, and answered together.
+#[derive(Debug)]
+pub struct Submission<R> {
+    /// The commands. Keys of other groups are the submitter's mistake.
+    pub requests: Vec<GroupRequest>,
+    /// Who is told.
+    pub respond: R,
+}
+
+/// One command for a group's leader.
+#[derive(Clone, Debug)]
+pub struct GroupRequest {
+    /// What to do.
+    pub command: Command,
+    /// What makes a retry of it harmless.
+    pub dedupe: Option<(ClientId, simplekv_types::Dedupe)>,
+    /// A read that trusts no clock: it is answered when a record appended after it was asked is committed.
+    pub barrier: bool,
+}
+
+/// Something to be started outside.
+#[derive(Debug)]
+pub enum Output {
+    /// Send to a peer; may be lost.
+    Send(Envelope),
+    /// Flush the log, then step [`Event::Flushed`] with the newest of these.
+    Flush {
+        /// To be repeated.
+        log_end: Lsn,
+        /// To be repeated.
+        truncations: u64,
+    },
+    /// Step [`Event::Probed`] once the way to the disk has proved open.
+    Probe {
+        /// To be repeated.
+        id: u64,
+    },
+    /// Ask the metadata store, then step [`Event::Metadata`].
+    Metadata {
+        /// To be repeated.
+        id: RequestId,
+        /// What to ask.
+        request: MetadataRequest,
+    },
+    /// Read the slot map linearizably, then call [`Group::slots_read`].
+    ReadSlots,
+    /// Tell the controller that this leader wants to be replaced.
+    RequestElection {
+        /// The epoch to be ended.
+        epoch: Epoch,
+        /// In-sync replicas it cannot hear.
+        unheard: Vec<Member>,
+    },
+    /// A transfer asked for has ended.
+    TransferEnded(TransferOutcome),
+    /// The replica has handed over what it could: the process may end.
+    ReadyToStop,
+    /// For the log.
+    Alarm(Alarm),
+    /// For the log.
+    RoleChanged {
+        /// The epoch.
+        epoch: Epoch,
+        /// The new role.
+        role: Role,
+        /// Who leads, if that is known.
+        leader: Option<NodeId>,
+    },
+    /// Storage failed: the node must stop trusting it.
+    StorageFailed {
+        /// What failed.
+        what: String,
+    },
+}
+
+/// One replica of one group.
+#[derive(Debug)]
+pub struct Group<R> {
+    id: GroupId,
+    replica: Replica,
+    engine: Engine,
+    reader: Reader,
+    dedupe: Dedupe,
+    builder: BatchBuilder,
+    value_bytes_max: usize,
+    /// The batch the builder is filling.
+    open: Option<Admission>,
+    published: Arc<Published>,
+    slots: SlotTable,
+    reading_slots: bool,
+    /// Invariant: in the order of `until`.
+    waiting: VecDeque<Waiting<R>>,
+    /// Ends and sizes of the batches proposed here and not applied yet.
+    uncommitted: VecDeque<(Lsn, usize)>,
+    uncommitted_bytes: usize,
+    /// Events that answer effects which were executed on the spot.
+    followups: VecDeque<Followup>,
+    outputs: VecDeque<Output>,
+    /// When the next due key asks for a tick; `None` while there is none or another replica leads.
+    expiry: Option<Tick>,
+    failed: bool,
+}
+
+#[derive(Debug)]
+enum Followup {
+    EpochPersisted(Epoch),
+    SentLess { to: NodeId, end: Lsn },
+}
+
+/// Uncommitted bytes beyond which a leader refuses further writes.
+const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
+/// A due key waits at least this long for the tick that makes it invisible, so that one tick serves many.
+const EXPIRY_GRANULARITY: Duration = Duration::from_millis(10);
+
+/// What replaying a log gives its group, besides the keys.
+#[derive(Debug, Default)]
+pub struct Replayed {
+    dedupe: Dedupe,
+    slots: SlotTable,
+}
+
+impl Replayed {
+    /// Takes up a committed record, in the order of the log.
+    pub fn record(&mut self, lsn: Lsn, record: &Record<'_>) {
+        note(&mut self.dedupe, &mut self.slots, lsn, record);
+    }
+
+    /// Takes up what the log holds beyond what is known to be committed.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn pending(&mut self, engine: &Engine) -> Result<(), ReadLogError> {
+        let mut from = engine.applied();
+        while from < engine.log_end() {
+            for batch in engine.read_log(from, limits::BATCH_BYTES)? {
+                for decoded in Records::new(&batch.records) {
+                    let decoded = decoded.expect("the engine verified the record when it opened the log");
+                    note(&mut self.dedupe, &mut self.slots, decoded.lsn, &decoded.record);
+                }
+                from = batch.end();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes up an appended record that is not about a key's value.
+fn note(dedupe: &mut Dedupe, slots: &mut SlotTable, lsn: Lsn, record: &Record<'_>) {
+    match record {
+        Record::Dedupe(row) => dedupe.append(
+            lsn,
+            DedupeRecord {
+                slot: row.slot,
+                client: row.client,
+                seq: row.seq,
+                ack_below: row.ack_below,
+                deadline: row.deadline,
+                result: Bytes::copy_from_slice(row.result),
+            },
+        ),
+        Record::Slots(change) => slots.append(lsn, change),
+        _ => (),
+    }
+}
+
+impl<R: Respond> Group<R> {
+    /// A replica on what its engine recovered.
+    ///
+    /// `replayed` has seen every record of the log.
+    #[must_use]
+    pub fn new(
+        id: GroupId,
+        replica: Replica,
+        engine: Engine,
+        replayed: Replayed,
+        published: Arc<Published>,
+        value_bytes_max: usize,
+    ) -> Self {
+        let start = BatchStart {
+            lineage: Lineage(0),
+            epoch: Epoch::ZERO,
+            base: Lsn::ZERO,
+            time: GroupTime::ZERO,
+            high_watermark: Lsn::ZERO,
+        };
+        let Replayed { mut dedupe, mut slots } = replayed;
+        dedupe.apply_to(engine.applied(), engine.applied_time());
+        slots.apply_to(engine.applied());
+        published.owned.store(Arc::new(slots.applied().clone()));
+        Self {
+            id,
+            reader: engine.reader(),
+            replica,
+            engine,
+            dedupe,
+            builder: BatchBuilder::new(start, value_bytes_max),
+            value_bytes_max,
+            open: None,
+            published,
+            slots,
+            reading_slots: false,
+            waiting: VecDeque::new(),
+            uncommitted: VecDeque::new(),
+            uncommitted_bytes: 0,
+            followups: VecDeque::new(),
+            outputs: VecDeque::new(),
+            expiry: None,
+            failed: false,
+        }
+    }
+
+    /// The next thing to start outside; `None` when there is nothing more.
+    pub fn next_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Group::tick`] is next needed.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.replica.next_deadline().into_iter().chain(self.expiry).min()
+    }
+
+    /// Flushes everything and says so in the log. The end of the replica's life in this process.
+    ///
+    /// # Errors
+    /// What was written may not be on disk.
+    pub fn close(self) -> Result<(), FlushError> {
+        self.engine.close()
+    }
+
+    /// Something happened.
+    pub fn step(&mut self, clock: &impl Clock, event: Event) {
+        self.step_replica(clock, event);
+        self.settle(clock);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, clock: &impl Clock) {
+        let now = clock.now();
+        if self.replica.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.step_replica(clock, Event::Tick);
+        }
+        if self.expiry.is_some_and(|due| due <= now) {
+            self.expiry = None;
+            self.append_tick(clock);
+        }
+        self.settle(clock);
+    }
+
+    /// One turn of the writer: everything that waited is evaluated in order, written together, and answered once it is committed.
+    pub fn submit(&mut self, clock: &impl Clock, submissions: impl IntoIterator<Item = Submission<R>>) {
+        for submission in submissions {
+            let outcomes: Vec<Outcome> =
+                submission.requests.into_iter().map(|request| self.execute(clock, &request)).collect();
+            let own = outcomes.iter().map(Outcome::until).max().unwrap_or(Lsn::ZERO);
+            // Never before an earlier submission: the queue is in the order of `until`.
+            let until = self.waiting.back().map_or(own, |last| own.max(last.until));
+            self.waiting.push_back(Waiting { until, outcomes, respond: submission.respond });
+        }
+        self.close_batch(clock);
+        self.settle(clock);
+    }
+
+    /// The slot map as read linearizably after [`Output::ReadSlots`]; `None` if it could not be read.
+    ///
+    /// Only the first leader of a group's life records what the slot map gave it when it was created. Whatever slots come later come
+    /// by a move, whose own records say so.
+    pub fn slots_read(&mut self, clock: &impl Clock, slots: Option<(&SlotMap, SlotMapVersion)>) {
+        self.reading_slots = false;
+        if let Some((slots, version)) = slots
+            && self.slots.is_unrecorded()
+            && self.open_batch(clock).is_ok()
+        {
+            let ranges: Vec<_> = slots.ranges_of(self.id).collect();
+            self.push_slots(SlotChangeKind::Own, version.0, &ranges);
+            self.close_batch(clock);
+        }
+        self.settle(clock);
+    }
+
+    /// Appends a change of whole slots to the open batch.
+    fn push_slots(&mut self, kind: SlotChangeKind, revision: u64, ranges: &[SlotRange]) {
+        let change = SlotChange {
+            kind,
+            migration: MigrationId(0),
+            source: Lsn::ZERO,
+            revision,
+            slots: SlotRanges::Given(ranges),
+            details: &[],
+            origin: None,
+        };
+        let lsn = self.builder.push(&Record::Slots(change.clone())).expect("at most 16384 ranges fit a record");
+        self.builder.end_command();
+        self.slots.append(lsn, &change);
+    }
+
+    fn step_replica(&mut self, clock: &impl Clock, event: Event) {
+        // Read after the event was taken: a reading older than a message's arrival would date its answer too early.
+        let now = clock.now();
+        self.replica.step(now, event);
+        while let Some(effect) = self.replica.next_effect() {
+            if let Err(what) = self.perform(effect) {
+                self.fail(clock, what);
+                return;
+            }
+        }
+    }
+
+    /// Steps what follows from what was done, then publishes and answers.
+    fn settle(&mut self, clock: &impl Clock) {
+        while let Some(followup) = self.followups.pop_front() {
+            let event = match followup {
+                Followup::EpochPersisted(epoch) => Event::EpochPersisted { epoch, wall: clock.wall() },
+                Followup::SentLess { to, end } => Event::SentLess { to, end },
+            };
+            self.step_replica(clock, event);
+        }
+        self.publish();
+        self.release(clock);
+        self.look_after_slots();
+        self.look_after_expiry(clock);
+    }
+
+    /// Storage failed: nothing of what was still to be done may be done.
+    fn fail(&mut self, clock: &impl Clock, what: String) {
+        while self.replica.next_effect().is_some() {}
+        if self.failed {
+            return;
+        }
+        self.failed = true;
+        self.outputs.push_back(Output::StorageFailed { what });
+        self.step_replica(clock, Event::StorageFailed);
+        self.publish();
+        self.abandon("the node's storage failed");
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<(), String> {
+        match effect {
+            Effect::WithdrawLeases => self.publish(),
+            Effect::PersistEpoch { epoch, lineage } => {
+                self.engine.persist_epoch(epoch, lineage).map_err(|error| error.to_string())?;
+                self.followups.push_back(Followup::EpochPersisted(epoch));
+            }
+            Effect::Truncate { log_end } => self.truncate(log_end)?,
+            Effect::Append(appending) => self.append(appending)?,
+            Effect::Flush { log_end, truncations } => self.outputs.push_back(Output::Flush { log_end, truncations }),
+            Effect::Apply { high_watermark } => self.apply(high_watermark),
+            Effect::Send(envelope) => self.outputs.push_back(Output::Send(envelope)),
+            Effect::SendLog { envelope, from, upto, max_bytes } => self.send_log(envelope, from, upto, max_bytes)?,
+            Effect::Metadata { id, request } => self.outputs.push_back(Output::Metadata { id, request }),
+            Effect::Probe { id } => self.outputs.push_back(Output::Probe { id }),
+            Effect::RoleChanged { epoch, role, leader } => {
+                self.outputs.push_back(Output::RoleChanged { epoch, role, leader });
+                self.abandon("the leader changed before it was committed");
+            }
+            Effect::RequestElection { epoch, unheard } => {
+                self.outputs.push_back(Output::RequestElection { epoch, unheard });
+            }
+            Effect::FetchSnapshot { from, upto } => {
+                // No log begins above its first record until segments are merged, and merging brings the snapshots.
+                return Err(format!("{from} offers a snapshot up to {upto} of a log that should be whole"));
+            }
+            Effect::TransferEnded(outcome) => self.outputs.push_back(Output::TransferEnded(outcome)),
+            Effect::ReadyToStop => self.outputs.push_back(Output::ReadyToStop),
+            Effect::Alarm(alarm) => self.outputs.push_back(Output::Alarm(alarm)),
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, appending: Appending) -> Result<(), String> {
+        let batches = match appending {
+            Appending::Proposed(header) => vec![self.filled(header)],
+            Appending::EpochStart(header) => {
+                self.builder.start(start_of(&header));
+                let record = Record::EpochStart { epoch: header.epoch };
+                self.builder.push(&record).expect("an empty batch has room for one small record");
+                vec![self.filled(header)]
+            }
+            Appending::Received(batches) => {
+                for batch in &batches {
+                    self.note_received(batch)?;
+                }
+                batches
+            }
+        };
+        self.engine.append(&batches).map_err(|error| error.to_string())
+    }
+
+    /// The batch the builder holds, which is the one the replica means.
+    fn filled(&mut self, header: BatchHeader) -> Batch {
+        let batch = self.builder.finish().expect("only a filled batch is proposed");
+        assert_eq!(
+            (batch.base, batch.count, batch.epoch),
+            (header.base, header.count, header.epoch),
+            "another batch was admitted"
+        );
+        self.uncommitted.push_back((batch.end(), batch.records.len()));
+        self.uncommitted_bytes += batch.records.len();
+        batch
+    }
+
+    fn note_received(&mut self, batch: &Batch) -> Result<(), String> {
+        for decoded in Records::new(&batch.records) {
+            let decoded = decoded.map_err(|error| error.to_string())?;
+            note(&mut self.dedupe, &mut self.slots, decoded.lsn, &decoded.record);
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, log_end: Lsn) -> Result<(), String> {
+        self.engine.truncate_to(log_end).map_err(|error| error.to_string())?;
+        self.dedupe.truncate_to(log_end);
+        self.slots.truncate_to(log_end);
+        while let Some((_, bytes)) = self.uncommitted.pop_back_if(|(end, _)| *end > log_end) {
+            self.uncommitted_bytes -= bytes;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, high_watermark: Lsn) {
+        self.engine.apply_to(high_watermark, &mut |_| ());
+        self.dedupe.apply_to(high_watermark, self.engine.applied_time());
+        if self.slots.apply_to(high_watermark) {
+            self.published.owned.store(Arc::new(self.slots.applied().clone()));
+        }
+        while let Some((_, bytes)) = self.uncommitted.pop_front_if(|(end, _)| *end <= high_watermark) {
+            self.uncommitted_bytes -= bytes;
+        }
+    }
+
+    fn send_log(&mut self, mut envelope: Envelope, from: Lsn, upto: Lsn, max_bytes: usize) -> Result<(), String> {
+        let Message::Append(append) = &mut envelope.message else {
+            return Err("a log range was to be sent in something else than an append".to_owned());
+        };
+        append.batches = self.engine.read_log(from, max_bytes).map_err(|error| error.to_string())?;
+        append.batches.truncate(append.batches.partition_point(|batch| batch.end() <= upto));
+        let end = append.batches.last().map_or(from, Batch::end);
+        if end < upto {
+            self.followups.push_back(Followup::SentLess { to: envelope.to, end });
+        }
+        self.outputs.push_back(Output::Send(envelope));
+        Ok(())
+    }
+
+    /// Makes sure that the builder may be filled.
+    fn open_batch(&mut self, clock: &impl Clock) -> Result<(), Refusal> {
+        if self.open.is_none() {
+            let admission = self.replica.admit(clock.now(), clock.wall())?;
+            self.builder.start(start_of(&admission.header(0)));
+            self.open = Some(admission);
+        }
+        Ok(())
+    }
+
+    /// Proposes what the builder holds, if anything.
+    fn close_batch(&mut self, clock: &impl Clock) {
+        if let Some(admission) = self.open.take()
+            && !self.builder.is_empty()
+        {
+            self.step_replica(clock, Event::Proposed(admission.header(self.builder.count())));
+        }
+    }
+
+    fn publish(&self) {
+        let serving = self.replica.serving();
+        self.published.serving.publish(serving.generation, serving.leader_lease_until);
+    }
+
+    /// Answers everything that is committed.
+    fn release(&mut self, clock: &impl Clock) {
+        let applied = self.engine.applied();
+        if self.waiting.front().is_none_or(|first| first.until > applied) {
+            return;
+        }
+        let leads = self.published.serving.holds(clock.now());
+        let time = self.engine.applied_time();
+        while let Some(waiting) = self.waiting.pop_front_if(|first| first.until <= applied) {
+            waiting.answer(self.id, time, leads);
+        }
+    }
+
+    /// Tells everybody who waits that nothing more will be known here.
+    fn abandon(&mut self, reason: &'static str) {
+        let applied = self.engine.applied();
+        let time = self.engine.applied_time();
+        for waiting in self.waiting.drain(..) {
+            waiting.abandon(self.id, time, applied, reason);
+        }
+    }
+
+    /// Once in a group's life its leader has to find out which slots it was created with.
+    fn look_after_slots(&mut self) {
+        if self.slots.is_unrecorded() && !self.reading_slots && self.replica.serving().activated {
+            self.reading_slots = true;
+            self.outputs.push_back(Output::ReadSlots);
+        }
+    }
+
+    /// Plans the tick that makes the next due key invisible.
+    fn look_after_expiry(&mut self, clock: &impl Clock) {
+        if self.expiry.is_some() || !self.replica.serving().activated {
+            return;
+        }
+        if let Some(due) = self.reader.next_expiry() {
+            let wait = Duration::from_millis(due.0.saturating_sub(clock.wall().0));
+            self.expiry = Some(clock.now() + wait.clamp(EXPIRY_GRANULARITY, Duration::from_secs(3600)));
+        }
+    }
+
+    fn append_tick(&mut self, clock: &impl Clock) {
+        let due = self.reader.next_expiry().is_some_and(|due| due <= clock.wall());
+        if due && self.open_batch(clock).is_ok() {
+            self.builder.push(&Record::Tick).expect("an empty batch has room for one small record");
+            self.builder.end_command();
+            self.close_batch(clock);
+        }
+    }
+}
+
+fn start_of(header: &BatchHeader) -> BatchStart {
+    BatchStart {
+        lineage: header.lineage,
+        epoch: header.epoch,
+        base: header.base,
+        time: header.time,
+        high_watermark: header.high_watermark,
+    }
+}

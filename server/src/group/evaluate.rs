@@ -1,0 +1,316 @@
+//! Executing one command: who may, whether it was done already, and what it makes of the keys.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use prost::Message;
+use simplekv_cluster::{Dedupe, DedupeRecord, Refusal, Verdict};
+use simplekv_commands::{self as commands, Keyspace, View};
+use simplekv_engine::record::{DedupeRow, Put, Record, SlotChangeKind};
+use simplekv_engine::{BatchBuilder, EncodeError, Engine, Pending, Reader};
+use simplekv_proto::v1;
+use simplekv_resp::Command;
+use simplekv_types::{ClientId, Failure, GroupTime, Reply, Slot, SlotRange, ValueType, limits};
+
+use super::waiting::Outcome;
+use super::{Clock, Group, GroupRequest, Respond, SlotSet, UNCOMMITTED_BYTES_MAX};
+use crate::view::{self, AppliedView};
+
+/// A retried write stays recognisable for this long, in group time, when the client left the choice to the leader.
+const DEADLINE_DEFAULT_MILLIS: u64 = 60_000;
+
+impl<R: Respond> Group<R> {
+    /// Executes one command in the writer's turn.
+    pub(super) fn execute(&mut self, clock: &impl Clock, request: &GroupRequest) -> Outcome {
+        if let Some(slot) = self.slot_refused(&request.command) {
+            return Outcome::Refused(Failure::TryAgain { slot });
+        }
+        if request.command.is_write() { self.write(clock, request) } else { self.read(clock, request) }
+    }
+
+    /// A slot of the command that this group's log does not give it.
+    fn slot_refused(&self, command: &Command) -> Option<Slot> {
+        command.keys().map(|key| Slot::of_key(key)).find(|&slot| !self.slots.accepts(slot))
+    }
+
+    fn read(&mut self, clock: &impl Clock, request: &GroupRequest) -> Outcome {
+        if request.barrier
+            && let Err(refusal) = self.push_barrier(clock)
+        {
+            return Outcome::Refused(self.refused(&refusal));
+        }
+        let (until, now) = match self.open {
+            Some(admission) => (self.builder.next_lsn(), admission.time),
+            None => (self.engine.log_end(), self.engine.applied_time()),
+        };
+        let open = self.open.is_some();
+        let keyspace = Turn::new(&self.engine, &self.reader, &mut self.builder, self.slots.appended(), open);
+        let reply = commands::read(&request.command, &keyspace, now);
+        if request.barrier { Outcome::Appended { reply, until } } else { Outcome::Observed { reply, until } }
+    }
+
+    /// A record whose commit proves that this replica led when it was appended.
+    fn push_barrier(&mut self, clock: &impl Clock) -> Result<(), Refusal> {
+        self.open_batch(clock)?;
+        self.builder.push(&Record::Tick).expect("a batch is closed long before it is full");
+        self.builder.end_command();
+        Ok(())
+    }
+
+    fn write(&mut self, clock: &impl Clock, request: &GroupRequest) -> Outcome {
+        let opened = self.open_batch(clock);
+        let now = self.open.map_or_else(|| self.engine.applied_time(), |admission| admission.time);
+        // Before anything can refuse: what was done already is answered, whatever state the group is in.
+        if let Some(known) = self.known(request, now) {
+            return known;
+        }
+        if let Err(refusal) = opened {
+            return Outcome::Refused(self.refused(&refusal));
+        }
+        if self.uncommitted_bytes > UNCOMMITTED_BYTES_MAX {
+            return Outcome::Refused(Failure::Busy { what: "too many requests in flight" });
+        }
+        let outcome = match self.evaluate(request, now) {
+            // The batch was too full for this command: it goes into one of its own.
+            Err(EncodeError::TooManyRecords { .. } | EncodeError::TooManyBytes { .. }) if !self.builder.is_empty() => {
+                self.close_batch(clock);
+                match self.open_batch(clock) {
+                    Err(refusal) => return Outcome::Refused(self.refused(&refusal)),
+                    Ok(()) => self.evaluate(request, now),
+                }
+            }
+            outcome => outcome,
+        };
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Refused(unencodable(&error)));
+        if self.builder.bytes() >= limits::BATCH_BYTES || request.command == Command::FlushAll {
+            self.close_batch(clock);
+        }
+        outcome
+    }
+
+    /// The answer to a retry of a write that has been executed, or may not be executed any more.
+    fn known(&self, request: &GroupRequest, now: GroupTime) -> Option<Outcome> {
+        let (client, write) = request.dedupe?;
+        let write = dated(write, now);
+        let mut executed = None;
+        for slot in slots_of(&request.command) {
+            match self.dedupe.lookup(slot, client, &write, now) {
+                Verdict::Execute => (),
+                Verdict::Answered { lsn, result } => executed = Some((lsn, result)),
+                Verdict::Expired => return Some(Outcome::Refused(Failure::Expired)),
+                Verdict::Stale => return Some(Outcome::Refused(Failure::StaleRetry)),
+            }
+        }
+        let (lsn, result) = executed?;
+        let reply = v1::Value::decode(result).ok().and_then(|value| Reply::try_from(value).ok());
+        // We encoded it ourselves; if it cannot be read all the same, nothing may be claimed about the write.
+        let unreadable = || Reply::Error(Failure::Uncertain { reason: "the stored result cannot be read".into() });
+        Some(Outcome::Appended { reply: reply.unwrap_or_else(unreadable), until: lsn + 1 })
+    }
+
+    fn evaluate(&mut self, request: &GroupRequest, now: GroupTime) -> Result<Outcome, EncodeError> {
+        let checkpoint = self.builder.checkpoint();
+        let mut turn = Turn::new(&self.engine, &self.reader, &mut self.builder, self.slots.appended(), true);
+        turn.value_bytes_max = self.value_bytes_max;
+        let reply = commands::write(&request.command, &mut turn, now);
+        let (wrote, cleared, error) = turn.end();
+        if let Some(error) = error {
+            self.builder.roll_back(checkpoint);
+            return Err(error);
+        }
+        if cleared {
+            let ranges = self.slots.appended().ranges();
+            self.push_slots(SlotChangeKind::Clear, 0, &ranges);
+        }
+        if let Some((client, write)) = request.dedupe
+            && (wrote || Dedupe::must_log(write.attempt))
+        {
+            self.push_rows(&request.command, client, write, &reply, now)?;
+        } else if !wrote {
+            self.builder.end_command();
+            // It changed nothing, so it is a read: true only if this replica still leads when what it saw is committed.
+            return Ok(Outcome::Observed { reply, until: self.builder.next_lsn() });
+        }
+        self.builder.end_command();
+        Ok(Outcome::Appended { reply, until: self.builder.next_lsn() })
+    }
+
+    /// Logs the result with the effect, once for each slot: rows move with their slot.
+    fn push_rows(
+        &mut self,
+        command: &Command,
+        client: ClientId,
+        write: simplekv_types::Dedupe,
+        reply: &Reply,
+        now: GroupTime,
+    ) -> Result<(), EncodeError> {
+        let result = Bytes::from(v1::Value::from(reply.clone()).encode_to_vec());
+        let deadline = dated(write, now).deadline;
+        for slot in slots_of(command) {
+            let row = DedupeRow {
+                slot,
+                client,
+                seq: write.seq,
+                ack_below: write.ack_below,
+                deadline,
+                result: &result,
+                origin: None,
+            };
+            let lsn = self.builder.push(&Record::Dedupe(row))?;
+            let (seq, ack_below, result) = (write.seq, write.ack_below, result.clone());
+            self.dedupe.append(lsn, DedupeRecord { slot, client, seq, ack_below, deadline, result });
+        }
+        Ok(())
+    }
+
+    /// What a refusal of the protocol is to a client.
+    fn refused(&self, refusal: &Refusal) -> Failure {
+        match *refusal {
+            Refusal::NoReplicas { in_sync, required } => Failure::NoReplicas { in_sync, required },
+            Refusal::Stalled => Failure::Busy { what: "the disk does not answer" },
+            Refusal::NotLeader { .. } | Refusal::Starting { .. } | Refusal::Transferring => {
+                Failure::NoLeader { group: self.id }
+            }
+        }
+    }
+}
+
+/// The write with a deadline: the leader's choice if its client knows no time of the group yet.
+fn dated(write: simplekv_types::Dedupe, now: GroupTime) -> simplekv_types::Dedupe {
+    match write.deadline {
+        GroupTime::ZERO => simplekv_types::Dedupe { deadline: now.plus_millis(DEADLINE_DEFAULT_MILLIS), ..write },
+        _ => write,
+    }
+}
+
+fn unencodable(error: &EncodeError) -> Failure {
+    match *error {
+        EncodeError::KeyTooLarge { size, limit } => {
+            Failure::TooLarge { what: "key", size: size as u64, limit: limit as u64 }
+        }
+        EncodeError::ValueTooLarge { size, limit } => {
+            Failure::TooLarge { what: "value", size: size as u64, limit: limit as u64 }
+        }
+        EncodeError::TooManyRecords { limit } | EncodeError::TooManyBytes { limit } => {
+            Failure::TooLarge { what: "request", size: limit as u64 + 1, limit: limit as u64 }
+        }
+        _ => Failure::command("ERR the command's effect cannot be stored"),
+    }
+}
+
+/// The slots a command touches, each once. One without keys is remembered under the lowest slot.
+fn slots_of(command: &Command) -> impl Iterator<Item = Slot> + use<> {
+    let mut slots: Vec<Slot> = command.keys().map(|key| Slot::of_key(key)).collect();
+    if slots.is_empty() {
+        slots.push(Slot::MIN);
+    }
+    slots.sort_unstable();
+    slots.dedup();
+    slots.into_iter()
+}
+
+/// The keyspace as a command in the writer's turn sees it: what is applied, under what is appended, under what this turn has put into
+/// its batch.
+struct Turn<'a> {
+    engine: &'a Engine,
+    applied: AppliedView<'a>,
+    builder: RefCell<&'a mut BatchBuilder>,
+    slots: &'a SlotSet,
+    value_bytes_max: usize,
+    /// Whether the builder holds a batch of this turn.
+    open: bool,
+    wrote: bool,
+    cleared: bool,
+    error: Option<EncodeError>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(
+        engine: &'a Engine,
+        reader: &'a Reader,
+        builder: &'a mut BatchBuilder,
+        slots: &'a SlotSet,
+        open: bool,
+    ) -> Self {
+        let applied = AppliedView::new(reader.guard(), slots);
+        let builder = RefCell::new(builder);
+        let value_bytes_max = limits::VALUE_BYTES_DEFAULT;
+        Self { engine, applied, builder, slots, value_bytes_max, open, wrote: false, cleared: false, error: None }
+    }
+
+    /// Whether anything was put or deleted, whether everything was, and what did not fit.
+    fn end(self) -> (bool, bool, Option<EncodeError>) {
+        (self.wrote, self.cleared, self.error)
+    }
+
+    /// What is appended or about to be, newest first; `None` if nothing of that touches the key.
+    fn pending(&self, slot: Slot, key: &[u8]) -> Option<Pending> {
+        let built = if self.open { self.builder.borrow_mut().get(slot, key) } else { None };
+        built.or_else(|| self.engine.pending(slot, key))
+    }
+
+    fn push(&mut self, record: &Record<'_>) {
+        self.wrote = true;
+        if self.error.is_none() {
+            self.error = self.builder.borrow_mut().push(record).err();
+        }
+    }
+}
+
+impl View for Turn<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<commands::Entry>, Failure> {
+        match self.pending(Slot::of_key(key), key) {
+            Some(pending) => Ok(pending.into_found().map(view::entry)),
+            None => self.applied.get(key),
+        }
+    }
+
+    fn meta(&self, key: &[u8]) -> Result<Option<commands::Meta>, Failure> {
+        match self.pending(Slot::of_key(key), key) {
+            Some(pending) => Ok(pending.into_found().map(|found| commands::Meta::from(&view::entry(found)))),
+            None => self.applied.meta(key),
+        }
+    }
+
+    fn slots(&self) -> Vec<SlotRange> {
+        self.slots.ranges()
+    }
+
+    fn key_count(&self, slot: Slot) -> u64 {
+        self.applied.key_count(slot)
+    }
+
+    fn scan_slot(
+        &self,
+        slot: Slot,
+        from: u64,
+        limit: usize,
+        visit: &mut dyn FnMut(u64, Bytes, commands::Meta),
+    ) -> Result<Option<u64>, Failure> {
+        self.applied.scan_slot(slot, from, limit, visit)
+    }
+
+    fn random(&self) -> u64 {
+        self.applied.random()
+    }
+
+    fn value_bytes_max(&self) -> usize {
+        self.value_bytes_max
+    }
+}
+
+impl Keyspace for Turn<'_> {
+    fn put(&mut self, key: &Bytes, kind: ValueType, value: Bytes, expire_at: Option<GroupTime>) {
+        let slot = Slot::of_key(key);
+        self.push(&Record::Put(Put { slot, key, value: &value, value_type: kind, expire_at, origin: None }));
+    }
+
+    fn delete(&mut self, key: &Bytes) {
+        self.push(&Record::Delete { slot: Slot::of_key(key), key, origin: None });
+    }
+
+    fn clear(&mut self) {
+        self.wrote = true;
+        self.cleared = true;
+    }
+}

@@ -1,0 +1,81 @@
+//! Answers that wait for their commit.
+
+use std::borrow::Cow;
+
+use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Reply};
+
+/// The answer to one command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The reply.
+    pub reply: Reply,
+    /// The group's time when it was made; zero if no group was involved.
+    pub time: GroupTime,
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Self {
+        Self { reply: Reply::Error(failure), time: GroupTime::ZERO }
+    }
+}
+
+/// Who is told the answers of a submission.
+pub trait Respond {
+    /// Tells them, in the order of the requests. Never waits.
+    fn respond(self, answers: Vec<Answer>);
+}
+
+/// A command's reply together with what has to be true before it may be given.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Refused before anything was appended or looked at. Final.
+    Refused(Failure),
+    /// Read from the log as it stood: true once that is committed, if this replica then still leads.
+    Observed { reply: Reply, until: Lsn },
+    /// Appended: true once committed, whoever leads then.
+    Appended { reply: Reply, until: Lsn },
+}
+
+impl Outcome {
+    /// What has to be applied first.
+    pub(super) fn until(&self) -> Lsn {
+        match self {
+            Self::Refused(_) => Lsn::ZERO,
+            Self::Observed { until, .. } | Self::Appended { until, .. } => *until,
+        }
+    }
+}
+
+/// A submission whose commands are all executed, waiting for their commit.
+#[derive(Debug)]
+pub(super) struct Waiting<R> {
+    /// At least the greatest of the outcomes'.
+    pub(super) until: Lsn,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) respond: R,
+}
+
+impl<R: Respond> Waiting<R> {
+    /// Everything is committed. `leads`: the leader's lease holds now, after everything was read.
+    pub(super) fn answer(self, group: GroupId, time: GroupTime, leads: bool) {
+        let reply = |outcome| match outcome {
+            Outcome::Refused(failure) => Reply::Error(failure),
+            Outcome::Observed { .. } if !leads => Reply::Error(Failure::NoLeader { group }),
+            Outcome::Observed { reply, .. } | Outcome::Appended { reply, .. } => reply,
+        };
+        let answers = self.outcomes.into_iter().map(|outcome| Answer { reply: reply(outcome), time }).collect();
+        self.respond.respond(answers);
+    }
+
+    /// The role ended with only part of it committed.
+    pub(super) fn abandon(self, group: GroupId, time: GroupTime, applied: Lsn, reason: &'static str) {
+        let reply = |outcome| match outcome {
+            Outcome::Refused(failure) => Reply::Error(failure),
+            Outcome::Observed { .. } => Reply::Error(Failure::NoLeader { group }),
+            Outcome::Appended { reply, until } if until <= applied => reply,
+            Outcome::Appended { .. } => Reply::Error(Failure::Uncertain { reason: Cow::Borrowed(reason) }),
+        };
+        let answers = self.outcomes.into_iter().map(|outcome| Answer { reply: reply(outcome), time }).collect();
+        self.respond.respond(answers);
+    }
+}

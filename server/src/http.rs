@@ -1,0 +1,104 @@
+//! The admin port of a node: the admin service over gRPC, and metrics and health over plain HTTP, on one socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use simplekv_meta::Records;
+use simplekv_proto::v1;
+use simplekv_proto::v1::admin_server::AdminServer;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tracing::error;
+
+use crate::group::Report;
+use crate::hosted::Order;
+use crate::metrics::Moment;
+use crate::rpc::admin::AdminService;
+use crate::shared::Shared;
+
+/// How long a group may take to tell how it is.
+const REPORT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves until stopped.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, records: Records) {
+    let stopping = shared.stopping().clone();
+    let admin = AdminServer::new(AdminService::new(Arc::clone(&shared), records));
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .build_v1()
+        .expect("the compiled descriptors are valid");
+    let grpc = tonic::service::Routes::new(admin).add_service(reflection).into_axum_router();
+    let plain = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .with_state(shared);
+    let served = axum::serve(listener, grpc.merge(plain)).with_graceful_shutdown(stopping.cancelled_owned()).await;
+    if let Err(failure) = served {
+        error!(error = %failure, "the admin port is closed");
+    }
+}
+
+/// How each hosted replica is. One that does not answer in time is missing.
+pub(crate) async fn reports(shared: &Shared) -> Vec<Report> {
+    let asked: Vec<oneshot::Receiver<Report>> = shared
+        .all_hosted()
+        .iter()
+        .map(|hosted| {
+            let (done, report) = oneshot::channel();
+            hosted.tell(Order::Report { done });
+            report
+        })
+        .collect();
+    let mut reports = Vec::with_capacity(asked.len());
+    for report in asked {
+        reports.extend(tokio::time::timeout(REPORT_PATIENCE, report).await.ok().and_then(Result::ok));
+    }
+    reports
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let moment = Moment {
+        in_flight: shared.in_flight(),
+        metadata_current: shared.view().is_current(),
+        topology_version: shared.topology_version(),
+    };
+    let text = shared.metrics().text(&reports(&shared).await, moment);
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+}
+
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Ready: the cluster exists and every group hosted here answers and knows its leader. Losing the metadata store does not make a node
+/// unready: it goes on serving, and says that it is degraded.
+async fn readyz(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let mut failing = Vec::new();
+    let mut notes = String::new();
+    if shared.cluster().is_none() {
+        failing.push("there is no cluster yet".to_owned());
+    }
+    let hosted = shared.all_hosted().len();
+    let reports = reports(&shared).await;
+    if reports.len() < hosted {
+        failing.push(format!("{} of {hosted} replicas do not answer", hosted - reports.len()));
+    }
+    for report in &reports {
+        if report.leader.is_none() {
+            failing.push(format!("{} has no leader", report.group));
+        }
+    }
+    if !shared.view().is_current() {
+        notes.push_str("degraded: the metadata store cannot be reached\n");
+    }
+    if failing.is_empty() {
+        return (StatusCode::OK, format!("ready\n{notes}"));
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n{notes}", failing.join("\n")))
+}

@@ -1,0 +1,202 @@
+//! Who a node is: its data directory, the incarnation of its storage, and this run of its process.
+//!
+//! The node's directory holds `node.json` and one directory per group. A node that may have lost something draws a new storage
+//! incarnation: to the cluster it is another replica, whatever its logs hold.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use simplekv_cluster::{Decision, DiskIdentity, RenewReason, StartFacts, resume_or_renew};
+use simplekv_types::{ClusterId, FlushPolicy, GroupId, NodeId, Registration, RunId, StorageId};
+
+/// The file that says whose directory this is.
+const FILE: &str = "node.json";
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// `None` for a node that registered before there was a cluster.
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) node: NodeId,
+    pub(crate) storage: StorageId,
+    /// The last run that wrote here.
+    pub(crate) run: Option<RunId>,
+    /// Written before a registration is tried with it.
+    pub(crate) nonce: u64,
+    /// The boot of the machine the last run wrote in: after a crash of the process alone, the page cache still has everything.
+    pub(crate) boot: String,
+    /// The flush policy the last run wrote with.
+    pub(crate) flush: FlushPolicy,
+    /// The run that shut down cleanly. Removed before the next run changes anything.
+    pub(crate) clean: Option<RunId>,
+    /// Earlier incarnations of this directory.
+    #[serde(default)]
+    pub(crate) previous: Vec<StorageId>,
+    /// Set after a failed flush.
+    #[serde(default)]
+    pub(crate) poisoned: bool,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file cannot be read or written.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The file does not make sense.
+    #[error(
+        "{path} is damaged ({error}); if its data can be given up, remove the directory and the node starts as a new replica"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// The directory is another node's.
+    #[error("{path} belongs to node {theirs}, this is node {ours}: check `node.id` and `storage.dir`")]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        theirs: NodeId,
+        /// Who we are.
+        ours: NodeId,
+    },
+    /// The directory is another cluster's.
+    #[error(
+        "{path} belongs to cluster {theirs}, the metadata store holds cluster {ours}: check `storage.dir` and `etcd`"
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        theirs: ClusterId,
+        /// The cluster found in the metadata store.
+        ours: ClusterId,
+    },
+}
+
+/// A node's data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+}
+
+impl DataDir {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the replica of a group lives.
+    pub(crate) fn replica(&self, group: GroupId) -> PathBuf {
+        self.path.join(group.to_string())
+    }
+
+    /// What the directory says about itself; `None` if it is new.
+    pub(crate) fn read(&self, node: NodeId) -> Result<Option<Identity>, IdentityError> {
+        let path = self.path.join(FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(IdentityError::Io { path, error }),
+        };
+        let identity: Identity = serde_json::from_slice(&bytes)
+            .map_err(|error| IdentityError::Damaged { path: path.clone(), error: error.to_string() })?;
+        if identity.node != node {
+            return Err(IdentityError::OtherNode { path: self.path.clone(), theirs: identity.node, ours: node });
+        }
+        Ok(Some(identity))
+    }
+
+    /// Replaces the file; it is on disk when this returns.
+    pub(crate) fn write(&self, identity: &Identity) -> Result<(), IdentityError> {
+        let text = serde_json::to_vec_pretty(identity).expect("plain values always serialise");
+        self.replace(&text).map_err(|error| IdentityError::Io { path: self.path.join(FILE), error })
+    }
+
+    fn replace(&self, text: &[u8]) -> io::Result<()> {
+        let next = self.path.join("node.json.next");
+        let mut file = File::create(&next)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        std::fs::rename(&next, self.path.join(FILE))?;
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+impl Identity {
+    /// A directory belongs to one cluster for ever.
+    ///
+    /// # Errors
+    /// [`IdentityError::OtherCluster`].
+    pub(crate) fn check_cluster(&self, dir: &DataDir, ours: ClusterId) -> Result<(), IdentityError> {
+        match self.cluster {
+            Some(theirs) if theirs != ours => {
+                Err(IdentityError::OtherCluster { path: dir.path().to_owned(), theirs, ours })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The identity this start goes on with, and why it is a new one if it is. Nothing is written yet. `corrupt`: a replica is not whole.
+pub(crate) fn decide(
+    node: NodeId,
+    flush: FlushPolicy,
+    disk: Option<Identity>,
+    registration: Option<&Registration>,
+    corrupt: bool,
+) -> (Identity, Option<RenewReason>) {
+    let boot = boot_id();
+    let facts =
+        StartFacts { boot_id: boot.clone(), corrupt, poison_file: disk.as_ref().is_some_and(|disk| disk.poisoned) };
+    let known = disk.as_ref().map(|disk| DiskIdentity {
+        storage: disk.storage,
+        run: disk.run,
+        next_nonce: disk.nonce,
+        boot_id: disk.boot.clone(),
+        flush: disk.flush,
+        clean_run: disk.clean,
+    });
+    let nonce = rand::rng().random();
+    let fresh = |previous: Vec<StorageId>| Identity {
+        cluster: None,
+        node,
+        storage: StorageId(rand::rng().random()),
+        run: None,
+        nonce,
+        boot: boot.clone(),
+        flush,
+        clean: None,
+        previous,
+        poisoned: false,
+    };
+    match (resume_or_renew(known.as_ref(), registration, &facts), disk) {
+        // Whoever resumes has the old run's claim to its data; only the nonce is new.
+        (Decision::Resume, Some(disk)) => (Identity { nonce, clean: None, ..disk }, None),
+        (Decision::Resume, None) => (fresh(Vec::new()), Some(RenewReason::NewDirectory)),
+        (Decision::Renew(reason), None) => (fresh(Vec::new()), Some(reason)),
+        (Decision::Renew(reason), Some(Identity { cluster, storage, mut previous, .. })) => {
+            previous.push(storage);
+            (Identity { cluster, ..fresh(previous) }, Some(reason))
+        }
+    }
+}
+
+/// Names the machine's current boot; empty where the system does not tell, which then never equals an earlier one.
+pub(crate) fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}

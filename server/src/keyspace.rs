@@ -1,0 +1,117 @@
+//! Commands about all keys: answered from every group this node leads, or from one that is named.
+
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use bytes::Bytes;
+use simplekv_commands::{self as commands, Entry, Meta, View};
+use simplekv_resp::Command;
+use simplekv_resp::control::ClusterCommand;
+use simplekv_types::{Failure, GroupId, GroupTime, Reply, Slot, SlotRange};
+
+use crate::clock;
+use crate::group::{Answer, SlotSet};
+use crate::hosted::Hosted;
+use crate::serving::Begun;
+use crate::shared::Shared;
+use crate::view::AppliedView;
+
+/// A group that may answer, with what it owned and held when it was asked.
+struct Part {
+    group: Arc<Hosted>,
+    owned: Guard<Arc<SlotSet>>,
+    begun: Begun,
+}
+
+/// Answers a command that reads all keys. `group`: only its keys.
+pub(crate) fn read(shared: &Shared, command: &Command, group: Option<GroupId>) -> Answer {
+    with_view(shared, group, |view, time| Some(commands::read(command, view, time)))
+        .unwrap_or_else(|failure| failure.into())
+}
+
+/// Answers what CLUSTER asks about the keys of single slots; `None` for anything else.
+pub(crate) fn answer_slots(shared: &Shared, command: &ClusterCommand) -> Option<Answer> {
+    let answered = with_view(shared, None, |view, time| commands::answer_slot_query(command, view, time));
+    match answered {
+        Ok(answer) => Some(answer),
+        Err(failure @ Failure::NoLeader { .. }) => Some(failure.into()),
+        Err(_) => None,
+    }
+}
+
+fn with_view(
+    shared: &Shared,
+    group: Option<GroupId>,
+    answer: impl FnOnce(&dyn View, GroupTime) -> Option<Reply>,
+) -> Result<Answer, Failure> {
+    let now = clock::now();
+    let hosted = shared.all_hosted();
+    let parts: Vec<Part> = hosted
+        .into_iter()
+        .filter(|hosted| group.is_none_or(|group| hosted.id() == group))
+        .filter_map(|hosted| {
+            let begun = hosted.published().serving.begin(now)?;
+            let owned = hosted.published().owned.load();
+            Some(Part { group: hosted, owned, begun })
+        })
+        .collect();
+    if let Some(group) = group
+        && parts.is_empty()
+    {
+        return Err(shared.routing().not_leader(Slot::MIN, group, shared.node()));
+    }
+    let views: Vec<(&SlotSet, AppliedView<'_>)> =
+        parts.iter().map(|part| (&**part.owned, AppliedView::new(part.group.reader().guard(), &part.owned))).collect();
+    let time = views.iter().map(|(_, view)| view.time()).max().unwrap_or(GroupTime::ZERO);
+    let reply = answer(&Union { views }, time).ok_or(Failure::command("ERR not a question about keys"))?;
+    let confirmed = clock::now();
+    match parts.iter().find(|part| !part.group.published().serving.confirms(part.begun, confirmed)) {
+        Some(part) => Err(Failure::NoLeader { group: part.group.id() }),
+        None => Ok(Answer { reply, time }),
+    }
+}
+
+/// Several groups' keys as if they were one's.
+struct Union<'a> {
+    views: Vec<(&'a SlotSet, AppliedView<'a>)>,
+}
+
+impl Union<'_> {
+    fn of_slot(&self, slot: Slot) -> Option<&AppliedView<'_>> {
+        self.views.iter().find(|(owned, _)| owned.contains(slot)).map(|(_, view)| view)
+    }
+}
+
+impl View for Union<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Entry>, Failure> {
+        self.of_slot(Slot::of_key(key)).map_or(Ok(None), |view| view.get(key))
+    }
+
+    fn meta(&self, key: &[u8]) -> Result<Option<Meta>, Failure> {
+        self.of_slot(Slot::of_key(key)).map_or(Ok(None), |view| view.meta(key))
+    }
+
+    fn slots(&self) -> Vec<SlotRange> {
+        let mut ranges: Vec<SlotRange> = self.views.iter().flat_map(|(owned, _)| owned.ranges()).collect();
+        ranges.sort_unstable();
+        ranges
+    }
+
+    fn key_count(&self, slot: Slot) -> u64 {
+        self.of_slot(slot).map_or(0, |view| view.key_count(slot))
+    }
+
+    fn scan_slot(
+        &self,
+        slot: Slot,
+        from: u64,
+        limit: usize,
+        visit: &mut dyn FnMut(u64, Bytes, Meta),
+    ) -> Result<Option<u64>, Failure> {
+        self.of_slot(slot).map_or(Ok(None), |view| view.scan_slot(slot, from, limit, visit))
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+}

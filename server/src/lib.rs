@@ -1,0 +1,33 @@
+//! A node of simplekv: hosts replicas of groups, serves clients and peers.
+//!
+//! [`Node::start`] runs one on any metadata store; the binary brings etcd, the one-process cluster a store of its own.
+//! [`group::Group`] is what a node does to one group's replica, without any of the machinery around it.
+
+pub mod clock;
+pub mod config;
+mod controller;
+mod dispatch;
+mod flush;
+pub mod group;
+mod host;
+mod hosted;
+mod http;
+mod identity;
+mod keyspace;
+pub mod logging;
+mod membership;
+mod metrics;
+mod node;
+mod peers;
+mod read;
+mod replicas;
+mod resp;
+mod routing;
+mod rpc;
+mod serving;
+mod shared;
+mod view;
+
+pub use hosted::Published;
+pub use node::{Node, StartError};
+pub use serving::{Begun, Serving};

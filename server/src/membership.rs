@@ -1,0 +1,375 @@
+//! A node's place in the cluster: who it is, that it is alive, and which groups it hosts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use simplekv_meta::{Cas, ClusterView, Freshness, RecordError, Records, Session};
+use simplekv_types::peer::Sender;
+use simplekv_types::{ClusterId, GroupId, Member, NodeRecord, Registration, Revision};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::controller;
+use crate::host::News;
+use crate::identity::{self, DataDir, Identity, IdentityError};
+use crate::replicas::{OpenFailure, Replicas};
+use crate::shared::Shared;
+
+/// How often a waiting node says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a node needs to be a member of its cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Membership {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) dir: DataDir,
+    pub(crate) records: Records,
+    pub(crate) replicas: Replicas,
+    pub(crate) orders: controller::Orders,
+}
+
+/// Why a node cannot be a member any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MembershipError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Open(#[from] OpenFailure),
+    #[error("the metadata store refuses this node's registration: {0}")]
+    Refused(RecordError),
+    #[error("the metadata store was restored to an older state: revision {found} after {known} was seen")]
+    Regressed { known: Revision, found: Revision },
+    #[error("another process has registered as {node} since: it now speaks for the node, this one must not")]
+    Replaced { node: simplekv_types::NodeId },
+    #[error("storage of {group} failed: {what}")]
+    Storage { group: GroupId, what: String },
+}
+
+impl Membership {
+    /// Lives until stopped.
+    pub(crate) async fn live(
+        self,
+        mut news: mpsc::UnboundedReceiver<News>,
+        stopping: CancellationToken,
+    ) -> Result<(), MembershipError> {
+        let join = self.join();
+        let me = tokio::select! {
+            joined = join => joined?,
+            () = stopping.cancelled() => return Ok(()),
+        };
+        let sessions = self.keep_session(me, stopping.clone());
+        let hosting = self.host(me, &mut news, stopping.clone());
+        tokio::select! {
+            ended = hosting => ended,
+            ended = sessions => ended,
+        }
+    }
+
+    /// Finds out who this node is, and registers. A new node does so before there is a cluster, so that `init` knows it.
+    async fn join(&self) -> Result<Joined, MembershipError> {
+        let node = self.shared.node();
+        let known = self.dir.read(node)?.and_then(|identity| identity.cluster);
+        let view = self.view_when(|view| known.is_none() || view.cluster.is_some()).await?;
+        let cluster = view.cluster.as_ref().map(|cluster| cluster.cluster);
+        let (registration, identity) = loop {
+            let registration = self.read_registration().await;
+            let (this, view, known) = (self.clone(), Arc::clone(&view), registration.clone());
+            let identity = blocking(move || this.settle_identity(cluster, &view, known.as_ref())).await?;
+            match self.register(registration.as_ref(), &identity).await? {
+                Some(registered) => break (registered, identity),
+                // Somebody registered in between: look again.
+                None => continue,
+            }
+        };
+        let run = registration.run();
+        let config = self.shared.config();
+        self.dir.write(&Identity {
+            run: Some(run),
+            boot: identity::boot_id(),
+            flush: config.flush,
+            ..identity.clone()
+        })?;
+        let sender = Sender { node, storage: identity.storage, run };
+        info!(%node, storage = %identity.storage, %run, "registered");
+        Ok(Joined { sender, registration: registration.revision })
+    }
+
+    /// The cluster this node is now a member of; from now on its directory belongs to it.
+    async fn cluster(&self) -> Result<ClusterId, MembershipError> {
+        let view = self.view_when(|view| view.cluster.is_some()).await?;
+        let cluster = view.cluster.as_ref().map(|cluster| cluster.cluster).expect("just waited for");
+        if let Some(identity) = self.dir.read(self.shared.node())?
+            && identity.cluster != Some(cluster)
+        {
+            identity.check_cluster(&self.dir, cluster)?;
+            self.dir.write(&Identity { cluster: Some(cluster), ..identity })?;
+        }
+        Ok(cluster)
+    }
+
+    /// The metadata, once it is known and as wanted. Says every few seconds what is being waited for.
+    async fn view_when(&self, wanted: impl Fn(&ClusterView) -> bool) -> Result<Arc<ClusterView>, MembershipError> {
+        let mut told = tokio::time::interval_at(Instant::now() + PATIENCE, PATIENCE);
+        let mut changes = self.shared.view_changes();
+        loop {
+            let view = Arc::clone(&changes.borrow_and_update());
+            if let Freshness::Regressed { known, found } = view.freshness {
+                return Err(MembershipError::Regressed { known, found });
+            }
+            if view.is_current() && wanted(&view) {
+                return Ok(view);
+            }
+            tokio::select! {
+                _ = changes.changed() => (),
+                _ = told.tick() => match view.freshness {
+                    Freshness::Current => info!("there is no cluster yet: create it with `simplekv-admin init`"),
+                    _ => error!(endpoints = ?self.shared.config().etcd.endpoints, "the metadata store cannot be reached, trying on"),
+                },
+            }
+        }
+    }
+
+    async fn read_registration(&self) -> Option<Registration> {
+        let mut delays = delays();
+        loop {
+            match self.records.node(self.shared.node()).await {
+                Ok(registration) => return registration,
+                Err(failure) => warn!(error = %failure, "this node's registration cannot be read, trying on"),
+            }
+            tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(1))).await;
+        }
+    }
+
+    /// Decides who this node is and prepares its directory for it. Nothing may have been changed in it before.
+    fn settle_identity(
+        &self,
+        cluster: Option<ClusterId>,
+        view: &ClusterView,
+        registration: Option<&Registration>,
+    ) -> Result<Identity, MembershipError> {
+        let config = self.shared.config();
+        let disk = self.dir.read(config.node)?;
+        let groups = assigned(view, config.node);
+        let damaged = match &disk {
+            // The mark of a clean end goes before anything is changed: opening a log may already cut its torn end.
+            Some(disk) => {
+                if let Some(cluster) = cluster {
+                    disk.check_cluster(&self.dir, cluster)?;
+                }
+                self.dir.write(&Identity { clean: None, ..disk.clone() })?;
+                match cluster {
+                    Some(cluster) => self.replicas.open_all(cluster, disk.storage, &groups)?,
+                    None => Vec::new(),
+                }
+            }
+            None => Vec::new(),
+        };
+        let (mut identity, renewed) =
+            identity::decide(config.node, config.flush, disk, registration, !damaged.is_empty());
+        // Whatever no group lists any more has nothing left to prove.
+        identity.previous.retain(|&storage| is_listed(view, Member { node: config.node, storage }));
+        if let Some(reason) = renewed {
+            info!(?reason, storage = %identity.storage, "this node continues as a new replica");
+            if let Some(cluster) = cluster {
+                self.replicas.renew(cluster, identity.storage, &groups, &damaged)?;
+            }
+        }
+        self.dir.write(&identity)?;
+        Ok(identity)
+    }
+
+    /// Registers this run. `None` if another registration came first.
+    async fn register(
+        &self,
+        before: Option<&Registration>,
+        identity: &Identity,
+    ) -> Result<Option<Registration>, MembershipError> {
+        let config = self.shared.config();
+        let record = NodeRecord {
+            storage: identity.storage,
+            run: None,
+            nonce: identity.nonce,
+            prev_storages: identity.previous.clone(),
+            poisoned: false,
+            addresses: config.advertise.clone(),
+            zone: config.zone.clone(),
+            flush: config.flush,
+        };
+        let expected = before.map_or(Revision(0), |registration| registration.revision);
+        let mut delays = delays();
+        loop {
+            match self.records.register(config.node, expected, &record).await {
+                Ok(Cas::Done { revision }) => return Ok(Some(Registration { record, revision })),
+                // An attempt whose answer was lost may have been ours: the nonce tells.
+                Ok(Cas::Lost(Some(found))) if found.record.nonce == record.nonce => return Ok(Some(found)),
+                Ok(Cas::Lost(_)) => return Ok(None),
+                Err(RecordError::Store(failure)) if !matches!(failure, simplekv_meta::MetaError::Invalid { .. }) => {
+                    warn!(error = %failure, "registering, trying on");
+                }
+                Err(failure) => return Err(MembershipError::Refused(failure)),
+            }
+            tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(1))).await;
+        }
+    }
+
+    /// Keeps this run's sign of life, and stands for the controller's office, while the node lives.
+    async fn keep_session(&self, me: Joined, stopping: CancellationToken) -> Result<(), MembershipError> {
+        let ttl = self.shared.config().etcd.session_ttl;
+        let mut delays = delays();
+        while !stopping.is_cancelled() {
+            let session = match self.records.store().open_session(ttl).await {
+                Ok(session) => session,
+                Err(failure) => {
+                    warn!(error = %failure, "no session with the metadata store, trying on");
+                    tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(1))).await;
+                    continue;
+                }
+            };
+            match self.records.announce(me.sender.node, me.sender.run, me.registration, session.id()).await {
+                Ok(Cas::Done { .. }) => delays = self::delays(),
+                Ok(Cas::Lost(_)) => return Err(MembershipError::Replaced { node: me.sender.node }),
+                Err(failure) => {
+                    warn!(error = %failure, "this node's sign of life was not written, trying on");
+                    tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(1))).await;
+                    continue;
+                }
+            }
+            self.hold(me, session, &stopping).await;
+        }
+        Ok(())
+    }
+
+    /// Works with one session until it is lost.
+    async fn hold(&self, me: Joined, session: Session, stopping: &CancellationToken) {
+        let mut stalled = self.replicas.stalled();
+        let lost = session.lost();
+        let working = async {
+            let office = controller::stand(
+                Arc::clone(&self.shared),
+                self.records.clone(),
+                self.orders.clone(),
+                me.sender,
+                &session,
+            );
+            tokio::pin!(lost, office);
+            loop {
+                tokio::select! {
+                    () = &mut lost => return,
+                    // A campaign ends early only because the session did, or is about to.
+                    () = &mut office => return (&mut lost).await,
+                    // A leader whose disk hangs must not look alive.
+                    changed = stalled.changed() => match changed {
+                        Ok(()) => session.set_paused(*stalled.borrow_and_update()),
+                        Err(_) => return,
+                    },
+                    () = stopping.cancelled() => return,
+                }
+            }
+        };
+        working.await;
+        self.orders.close();
+        if !stopping.is_cancelled() {
+            return;
+        }
+        // Best effort: the keys vanish by themselves a little later.
+        let _ = session.close().await;
+    }
+
+    /// Hosts what is assigned to this node, and listens to what the groups tell.
+    async fn host(
+        &self,
+        me: Joined,
+        news: &mut mpsc::UnboundedReceiver<News>,
+        stopping: CancellationToken,
+    ) -> Result<(), MembershipError> {
+        let cluster = self.cluster().await?;
+        let mut views = self.shared.view_changes();
+        loop {
+            let view = Arc::clone(&views.borrow_and_update());
+            if let Freshness::Regressed { known, found } = view.freshness {
+                return Err(MembershipError::Regressed { known, found });
+            }
+            for group in assigned(&view, me.sender.node) {
+                if self.shared.hosted(group).is_none() {
+                    let lineage = view.groups.get(&group).map(|found| found.record.lineage).unwrap_or_default();
+                    let replicas = self.replicas.clone();
+                    blocking(move || replicas.prepare(cluster, me.sender.storage, group)).await?;
+                    self.replicas.start(cluster, me.sender, group, lineage)?;
+                }
+            }
+            self.replicas.tell_view(&view);
+            tokio::select! {
+                changed = views.changed() => if changed.is_err() { return Ok(()) },
+                told = news.recv() => match told {
+                    None => return Ok(()),
+                    Some(News::StorageFailed { group, what }) => {
+                        self.poison(me).await;
+                        return Err(MembershipError::Storage { group, what });
+                    }
+                    Some(News::Stalled { group, stalled }) => self.replicas.note_stalled(group, stalled),
+                    Some(News::RequestElection { group, epoch, unheard }) => {
+                        controller::request_election(&self.shared, &self.orders, me.sender, group, epoch, unheard);
+                    }
+                },
+                () = stopping.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Makes sure that nobody ever trusts this storage again, before anything else is done. Returns only when that is certain.
+    async fn poison(&self, me: Joined) {
+        if let Ok(Some(identity)) = self.dir.read(me.sender.node)
+            && self.dir.write(&Identity { poisoned: true, ..identity }).is_ok()
+        {
+            return;
+        }
+        // The disk does not even take the mark: the metadata store has to.
+        let mut delays = delays();
+        loop {
+            if let Ok(Some(found)) = self.records.node(me.sender.node).await {
+                if found.run() != me.sender.run {
+                    return;
+                }
+                let record = NodeRecord { poisoned: true, run: Some(me.sender.run), ..found.record };
+                if matches!(self.records.register(me.sender.node, found.revision, &record).await, Ok(Cas::Done { .. }))
+                {
+                    return;
+                }
+            }
+            tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(1))).await;
+        }
+    }
+}
+
+/// A registered run.
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    sender: Sender,
+    registration: Revision,
+}
+
+fn is_listed(view: &ClusterView, member: Member) -> bool {
+    view.groups.values().any(|found| found.record.is_in_sync(member) || found.record.fence.contains(&member))
+}
+
+fn assigned(view: &ClusterView, node: simplekv_types::NodeId) -> BTreeSet<GroupId> {
+    view.groups.iter().filter(|(_, found)| found.record.is_assigned(node)).map(|(&group, _)| group).collect()
+}
+
+/// Does what waits for the disk where it holds up nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("opening a replica does not panic, and is not cancelled")
+}
+
+fn delays() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(1))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

@@ -1,0 +1,148 @@
+//! Outgoing messages to the other replicas: one link per group and node, each with a stream of its own.
+//!
+//! A link is a lossy wire, as the protocol expects of a network: what does not fit its queue, or waits while the other side cannot be
+//! reached, is dropped, and the protocol repeats what matters. So a dead peer costs nothing but its own link.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use parking_lot::Mutex;
+use simplekv_proto::v1;
+use simplekv_proto::v1::replication_client::ReplicationClient;
+use simplekv_types::peer::Envelope;
+use simplekv_types::{GroupId, NodeId};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{debug, info};
+
+use crate::routing::Routing;
+
+/// Messages waiting on one link. The protocol bounds what a leader sends ahead, so a full queue means a stalled peer.
+const QUEUE: usize = 1024;
+/// Messages sent in one frame at most.
+const FRAME: usize = 64;
+/// Frames given to the transport ahead of its own flow control.
+const FRAMES_AHEAD: usize = 4;
+
+/// The links of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Peers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    routing: watch::Receiver<Arc<Routing>>,
+    links: Mutex<HashMap<(NodeId, GroupId), mpsc::Sender<Envelope>>>,
+}
+
+impl Peers {
+    /// No links yet; each is opened by the first message over it. `routing` tells where nodes are.
+    pub(crate) fn new(routing: watch::Receiver<Arc<Routing>>) -> Self {
+        Self { shared: Arc::new(Shared { routing, links: Mutex::default() }) }
+    }
+
+    /// Sends, or drops if the link is stalled. Never waits.
+    pub(crate) fn send(&self, envelope: Envelope) {
+        let mut links = self.shared.links.lock();
+        let link = links.entry((envelope.to, envelope.group)).or_insert_with(|| {
+            let (sender, queue) = mpsc::channel(QUEUE);
+            tokio::spawn(run(envelope.to, self.shared.routing.clone(), queue));
+            sender
+        });
+        if link.try_send(envelope).is_err() {
+            debug!("a peer's queue is full, message dropped");
+        }
+    }
+}
+
+/// Ends when the [`Peers`] that opened the link is gone.
+async fn run(node: NodeId, routing: watch::Receiver<Arc<Routing>>, mut queue: mpsc::Receiver<Envelope>) {
+    let backoff = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(10))
+        .with_max_delay(Duration::from_millis(500))
+        .with_jitter()
+        .without_max_times();
+    let mut delays = backoff.build();
+    loop {
+        match connect(node, &routing).await {
+            Ok(mut client) => {
+                let sent = deliver(&mut client, &mut queue).await;
+                if sent.frames > 0 {
+                    delays = backoff.build();
+                }
+                match sent.end {
+                    End::NodeStops => return,
+                    End::Broken(reason) => info!(peer = %node, %reason, "replication stream ended"),
+                }
+            }
+            Err(reason) => debug!(peer = %node, %reason, "peer cannot be reached"),
+        }
+        let pause = tokio::time::sleep(delays.next().unwrap_or(Duration::from_millis(500)));
+        tokio::pin!(pause);
+        // What waited for a link that is down is stale by the time it is up.
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                stale = queue.recv() => if stale.is_none() { return },
+            }
+        }
+    }
+}
+
+async fn connect(node: NodeId, routing: &watch::Receiver<Arc<Routing>>) -> Result<ReplicationClient<Channel>, String> {
+    let address = routing.borrow().grpc_address(node).ok_or("its address is not known")?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| error.to_string())?
+        .connect_timeout(Duration::from_secs(1))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(3))
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20);
+    let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
+    Ok(ReplicationClient::new(channel))
+}
+
+struct Sent {
+    frames: u64,
+    end: End,
+}
+
+enum End {
+    NodeStops,
+    Broken(String),
+}
+
+async fn deliver(client: &mut ReplicationClient<Channel>, queue: &mut mpsc::Receiver<Envelope>) -> Sent {
+    let (frames, outgoing) = mpsc::channel::<v1::PeerFrame>(FRAMES_AHEAD);
+    let call = client.deliver(ReceiverStream::new(outgoing));
+    tokio::pin!(call);
+    let mut sent = Sent { frames: 0, end: End::NodeStops };
+    let mut waiting = Vec::with_capacity(FRAME);
+    loop {
+        tokio::select! {
+            // The other side answers only by ending the call.
+            outcome = &mut call => {
+                sent.end = End::Broken(outcome.err().map_or_else(|| "closed by the peer".to_owned(), |status| status.message().to_owned()));
+                return sent;
+            }
+            count = queue.recv_many(&mut waiting, FRAME) => {
+                if count == 0 {
+                    return sent;
+                }
+                let envelopes = waiting.drain(..).map(v1::Envelope::from).collect();
+                // Waits while the peer's flow control says so; the queue behind fills up and drops meanwhile.
+                if frames.send(v1::PeerFrame { envelopes }).await.is_err() {
+                    sent.end = End::Broken("the stream is closed".to_owned());
+                    return sent;
+                }
+                sent.frames += 1;
+            }
+        }
+    }
+}

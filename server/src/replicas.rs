@@ -1,0 +1,327 @@
+//! The replicas a node hosts: their directories, their tasks, their end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use simplekv_cluster::{Config, Event, NodeFacts, Recovered, Replica, Timing, Window};
+use simplekv_engine::fs::Fs;
+use simplekv_engine::{DirectoryError, Engine, OpenError, Options, ReadLogError, Recovery, ReplicaIdentity};
+use simplekv_meta::{ClusterView, Records};
+use simplekv_types::peer::Sender;
+use simplekv_types::{ClusterId, Epoch, FlushPolicy, GroupId, Lineage, Lsn, StorageId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::group::{Group, Replayed};
+use crate::host::{self, Inbox, Means, News};
+use crate::hosted::{self, Hosted, Order, Published};
+use crate::identity::DataDir;
+use crate::peers::Peers;
+use crate::shared::Shared;
+
+/// A directory cannot be used, and renewing the node's storage does not help.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenFailure {
+    #[error("replica of {group}: {error}")]
+    Open { group: GroupId, error: OpenError },
+    #[error("replica of {group}: {error}")]
+    Directory { group: GroupId, error: DirectoryError },
+    #[error("replica of {group}: {error}")]
+    Read { group: GroupId, error: ReadLogError },
+    #[error("{path} cannot be moved aside: {error}")]
+    Aside { path: PathBuf, error: std::io::Error },
+    #[error("the system refuses a thread for {group}: {error}")]
+    Thread { group: GroupId, error: std::io::Error },
+}
+
+/// The hosted replicas. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Replicas {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    fs: Arc<dyn Fs>,
+    dir: DataDir,
+    records: Records,
+    peers: Peers,
+    news: mpsc::UnboundedSender<News>,
+    /// Opened to find out whether they are whole, waiting to be started.
+    opened: Mutex<BTreeMap<GroupId, Opened>>,
+    tasks: Mutex<Vec<JoinHandle<bool>>>,
+    /// Groups whose append path hangs.
+    stalled: Mutex<BTreeSet<GroupId>>,
+    any_stalled: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    engine: Engine,
+    replayed: Replayed,
+}
+
+impl Replicas {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        fs: Arc<dyn Fs>,
+        dir: DataDir,
+        records: Records,
+        peers: Peers,
+        news: mpsc::UnboundedSender<News>,
+    ) -> Self {
+        let inner = Inner {
+            shared,
+            fs,
+            dir,
+            records,
+            peers,
+            news,
+            opened: Mutex::default(),
+            tasks: Mutex::default(),
+            stalled: Mutex::default(),
+            any_stalled: watch::Sender::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Opens the replicas of these groups that exist, and tells which of them are not whole.
+    pub(crate) fn open_all(
+        &self,
+        cluster: ClusterId,
+        storage: StorageId,
+        groups: &BTreeSet<GroupId>,
+    ) -> Result<Vec<GroupId>, OpenFailure> {
+        let mut damaged = Vec::new();
+        for &group in groups {
+            if !self.inner.dir.replica(group).join("META").exists() {
+                continue;
+            }
+            match self.open(cluster, storage, group) {
+                Ok(opened) => drop(self.inner.opened.lock().insert(group, opened)),
+                Err(error) if is_damage(&error) => {
+                    warn!(%group, %error, "this replica is not whole");
+                    damaged.push(group);
+                }
+                Err(error) => return Err(OpenFailure::Open { group, error }),
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Gives every replica the node's new storage incarnation. Damaged ones are moved aside: what they hold is evidence.
+    pub(crate) fn renew(
+        &self,
+        cluster: ClusterId,
+        storage: StorageId,
+        groups: &BTreeSet<GroupId>,
+        damaged: &[GroupId],
+    ) -> Result<(), OpenFailure> {
+        self.inner.opened.lock().clear();
+        for &group in groups {
+            let path = self.inner.dir.replica(group);
+            if damaged.contains(&group) {
+                let aside = path.with_extension(format!("damaged-{storage}"));
+                std::fs::rename(&path, &aside).map_err(|error| OpenFailure::Aside { path: path.clone(), error })?;
+                warn!(%group, path = %aside.display(), "the damaged replica was moved aside, it is fetched anew from the group");
+            } else if path.join("META").exists() {
+                simplekv_engine::assign_storage(&*self.inner.fs, &path, cluster, group, storage)
+                    .map_err(|error| OpenFailure::Directory { group, error })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, cluster: ClusterId, storage: StorageId, group: GroupId) -> Result<Opened, OpenError> {
+        let inner = &self.inner;
+        let config = inner.shared.config();
+        let options = Options {
+            flush: config.flush,
+            segment_bytes: config.segment_bytes,
+            hash_seed: rand::random(),
+            ..Options::default()
+        };
+        let mut replayed = Replayed::default();
+        let path = inner.dir.replica(group);
+        let identity = ReplicaIdentity { cluster, group, storage };
+        let (engine, recovery) = Engine::open(Arc::clone(&inner.fs), &path, identity, &options, &mut |applied| {
+            replayed.record(applied.lsn, &applied.record);
+        })?;
+        tell(group, &engine, &recovery);
+        Ok(Opened { engine, replayed })
+    }
+
+    /// Opens the replica of a group, unless that is done. Waits for the disk.
+    pub(crate) fn prepare(&self, cluster: ClusterId, storage: StorageId, group: GroupId) -> Result<(), OpenFailure> {
+        if !self.inner.opened.lock().contains_key(&group) {
+            let opened = self.open(cluster, storage, group).map_err(|error| OpenFailure::Open { group, error })?;
+            self.inner.opened.lock().insert(group, opened);
+        }
+        Ok(())
+    }
+
+    /// Starts the replica of a group, which has been prepared.
+    pub(crate) fn start(
+        &self,
+        cluster: ClusterId,
+        me: Sender,
+        group: GroupId,
+        lineage: Lineage,
+    ) -> Result<(), OpenFailure> {
+        let inner = &self.inner;
+        let opened = inner.opened.lock().remove(&group);
+        let Opened { engine, mut replayed } = opened.expect("a replica is prepared before it is started");
+        replayed.pending(&engine).map_err(|error| OpenFailure::Read { group, error })?;
+        let config = inner.shared.config();
+        let timing =
+            Timing { session_ttl: config.etcd.session_ttl, flush_interval: config.flush_interval, ..Timing::default() };
+        let settings = Config {
+            cluster,
+            group,
+            identity: me,
+            flush: config.flush,
+            timing,
+            window: Window::default(),
+            grant_read_leases: false,
+        };
+        let replica = Replica::new(clock::now(), settings, recovered(&engine, lineage));
+
+        let published = Arc::new(Published::default());
+        let (submissions_in, submissions) = mpsc::channel(hosted::SUBMISSIONS);
+        let (messages_in, messages) = mpsc::channel(hosted::MESSAGES);
+        let (orders_in, orders) = mpsc::unbounded_channel();
+        let gap = if config.flush == FlushPolicy::Always { Duration::ZERO } else { config.flush_interval };
+        let flushes = host::start_flushes(group, gap, engine.flusher(), orders_in.downgrade())
+            .map_err(|error| OpenFailure::Thread { group, error })?;
+        let hosted =
+            Hosted::new(group, engine.reader(), Arc::clone(&published), submissions_in, messages_in, orders_in.clone());
+        let means = Means {
+            id: group,
+            flush: config.flush,
+            records: inner.records.clone(),
+            peers: inner.peers.clone(),
+            // The task must not keep its own inbox open.
+            orders: orders_in.downgrade(),
+            flushes,
+            news: inner.news.clone(),
+        };
+        let value_bytes = config.limits.value_bytes;
+        let state = Group::new(group, replica, engine, replayed, published, value_bytes);
+        let task = tokio::spawn(host::run(state, Inbox { submissions, messages, orders }, means));
+        inner.tasks.lock().push(task);
+        let hosted = Arc::new(hosted);
+        inner.shared.change_hosted(|groups| drop(groups.insert(group, Arc::clone(&hosted))));
+        Ok(())
+    }
+
+    /// Tells every replica what the metadata shows about its group and about nodes.
+    pub(crate) fn tell_view(&self, view: &ClusterView) {
+        let nodes = node_facts(view);
+        for hosted in self.inner.shared.all_hosted() {
+            hosted.tell(Order::Event(Event::NodesSeen(nodes.clone())));
+            if let Some(found) = view.groups.get(&hosted.id()) {
+                let (record, revision) = (found.record.clone(), found.modified);
+                hosted.tell(Order::Event(Event::RecordSeen { record, revision }));
+            }
+        }
+    }
+
+    /// A group's append path hangs, or works again.
+    pub(crate) fn note_stalled(&self, group: GroupId, stalled: bool) {
+        let mut all = self.inner.stalled.lock();
+        if stalled {
+            all.insert(group);
+        } else {
+            all.remove(&group);
+        }
+        self.inner.any_stalled.send_replace(!all.is_empty());
+    }
+
+    /// Tells whether the append path of any group hangs.
+    pub(crate) fn stalled(&self) -> watch::Receiver<bool> {
+        self.inner.any_stalled.subscribe()
+    }
+
+    /// Has every replica hand over what it can.
+    pub(crate) async fn hand_over(&self) {
+        let mut waits = Vec::new();
+        for hosted in self.inner.shared.all_hosted() {
+            let (done, ready) = oneshot::channel();
+            hosted.tell(Order::Stop { done });
+            waits.push(ready);
+        }
+        for ready in waits {
+            // A task that is gone has nothing to hand over.
+            let _ = ready.await;
+        }
+    }
+
+    /// Ends the tasks, and with them the flush threads. True if every log is on disk as a whole.
+    pub(crate) async fn stop(&self) -> bool {
+        self.inner.shared.change_hosted(BTreeMap::clear);
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock());
+        let mut clean = true;
+        for mut task in tasks {
+            clean &= match tokio::time::timeout(Duration::from_secs(5), &mut task).await {
+                Ok(closed) => closed.unwrap_or(false),
+                Err(_) => {
+                    // Somebody still holds the group's inbox: a connection that does not end.
+                    task.abort();
+                    false
+                }
+            };
+        }
+        clean
+    }
+}
+
+/// What is known of every node, in the protocol's words.
+pub(crate) fn node_facts(view: &ClusterView) -> Vec<NodeFacts> {
+    view.nodes
+        .iter()
+        .map(|(&node, registration)| NodeFacts::new(node, registration, view.live.get(&node).copied()))
+        .collect()
+}
+
+fn is_damage(error: &OpenError) -> bool {
+    match error {
+        OpenError::Corrupt { .. } | OpenError::Inconsistent { .. } => true,
+        OpenError::Directory(error) => matches!(
+            error,
+            DirectoryError::Missing { .. }
+                | DirectoryError::Damaged { .. }
+                | DirectoryError::Unlisted { .. }
+                | DirectoryError::Poisoned { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// `lineage`: that of the group's record, which a new replica begins with.
+fn recovered(engine: &Engine, lineage: Lineage) -> Recovered {
+    let (epoch, persisted) = engine.persisted_epoch();
+    let fresh = epoch == Epoch::ZERO && engine.log_end() == Lsn::ZERO;
+    Recovered {
+        log_start: engine.log_start(),
+        log_end: engine.log_end(),
+        flushed_end: engine.flushed_end(),
+        high_watermark: engine.applied(),
+        epochs: engine.epoch_history().to_vec(),
+        last_time: engine.last_time(),
+        epoch,
+        lineage: if fresh { lineage } else { persisted },
+    }
+}
+
+fn tell(group: GroupId, engine: &Engine, recovery: &Recovery) {
+    info!(
+        %group, records = recovery.records, bytes = recovery.bytes, cut_bytes = recovery.cut_bytes, log_end = %engine.log_end(),
+        applied = %engine.applied(), verdict = ?recovery.verdict, took = ?recovery.duration, "replica opened"
+    );
+}

@@ -1,0 +1,200 @@
+//! One connection: requests are executed in the order they came, as many together as have arrived.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use simplekv_resp::session::{Answer as SessionAnswer, Session};
+use simplekv_resp::{Body, Control, Parser, ProtocolError, Request, RequestLimits, encode};
+use simplekv_types::{Failure, Reply};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::facts::NodeView;
+use crate::dispatch::{Door, Operation};
+use crate::keyspace;
+use crate::metrics::Metrics;
+use crate::shared::Shared;
+
+/// Requests taken together at most.
+const TOGETHER: usize = 1024;
+/// Room made for what the client sends next.
+const READ_BYTES: usize = 16 << 10;
+/// Replies are sent once they have grown to this size, and when there is nothing more to do.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Tells a client why it is not served.
+pub(super) async fn refuse(mut stream: TcpStream, text: &[u8]) {
+    // It may be gone already.
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(text)).await;
+}
+
+/// Serves a connection until either side ends it.
+pub(super) async fn run(shared: &Shared, stream: TcpStream, number: u64) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let text = |address: io::Result<std::net::SocketAddr>| address.map(|a| a.to_string()).unwrap_or_default();
+    let (peer, local) = (text(stream.peer_addr()), text(stream.local_addr()));
+    let view = NodeView::new(shared);
+    let session = Session::new(number, peer, local, false, view.now_micros());
+    let limits = RequestLimits {
+        request_bytes: shared.limits().request_bytes,
+        argument_bytes: shared.limits().request_bytes,
+        ..RequestLimits::default()
+    };
+    let parser = Parser::new(limits);
+    let input = BytesMut::with_capacity(READ_BYTES);
+    let mut connection = Connection {
+        shared,
+        view,
+        stream,
+        session,
+        parser,
+        input,
+        output: BytesMut::new(),
+        operations: Vec::new(),
+        heard: Vec::new(),
+    };
+    while connection.turn().await? {}
+    connection.send().await
+}
+
+struct Connection<'a> {
+    shared: &'a Shared,
+    view: NodeView<'a>,
+    stream: TcpStream,
+    session: Session,
+    parser: Parser,
+    input: BytesMut,
+    output: BytesMut,
+    /// Data commands to be executed together, and whether the client wants to hear each one's reply.
+    operations: Vec<Result<Operation, Failure>>,
+    heard: Vec<bool>,
+}
+
+impl Connection<'_> {
+    /// Executes what has arrived, then waits for more. False when the connection is to be closed.
+    async fn turn(&mut self) -> io::Result<bool> {
+        for _ in 0..TOGETHER {
+            match self.parser.next(&mut self.input) {
+                Ok(Some(args)) => {
+                    if !self.take(args).await? {
+                        return Ok(false);
+                    }
+                }
+                Ok(None) => {
+                    self.execute().await?;
+                    self.send().await?;
+                    return self.receive().await;
+                }
+                Err(error) => {
+                    self.execute().await?;
+                    self.protocol_error(&error);
+                    return Ok(false);
+                }
+            }
+        }
+        self.execute().await?;
+        Ok(true)
+    }
+
+    /// Takes up one request. False when the connection is to be closed.
+    async fn take(&mut self, args: simplekv_resp::Args) -> io::Result<bool> {
+        let parsed = Request::parse(args).and_then(|request| self.session.admit(request.spec).map(|()| request));
+        let heard = self.session.hears(parsed.as_ref().ok());
+        match parsed {
+            Err(failure) => self.operations.push(Err(failure)),
+            Ok(Request { body: Body::Data(command), .. }) => self.operations.push(Ok(Operation::plain(command))),
+            Ok(Request { body: Body::Control(control), .. }) => {
+                // It may be about what stands before it: everything in its place.
+                self.execute().await?;
+                return Ok(self.control(&control, heard));
+            }
+        }
+        self.heard.push(heard);
+        Ok(true)
+    }
+
+    fn control(&mut self, control: &Control, heard: bool) -> bool {
+        let (reply, stays) = match self.session.answer(control, &self.view) {
+            SessionAnswer::Reply(reply) => (reply, true),
+            SessionAnswer::Close(reply) => (reply, false),
+            SessionAnswer::NotMine => (self.own_answer(control), true),
+        };
+        if heard {
+            encode::reply(&reply, self.session.protocol(), &mut self.output);
+        }
+        stays
+    }
+
+    fn own_answer(&self, control: &Control) -> Reply {
+        match control {
+            // Whatever was acknowledged is on every in-sync replica already: there is nothing to wait for.
+            Control::Wait { .. } => Reply::Int(self.view.followers_in_sync()),
+            Control::Cluster(command) => keyspace::answer_slots(self.shared, command)
+                .map_or(Reply::Error(Failure::command("ERR unsupported")), |answer| answer.reply),
+            _ => Reply::Error(Failure::command("ERR unsupported")),
+        }
+    }
+
+    /// Executes the data commands taken up so far and encodes their replies.
+    async fn execute(&mut self) -> io::Result<()> {
+        if self.operations.is_empty() {
+            return Ok(());
+        }
+        let metrics = self.shared.metrics();
+        Metrics::add(&metrics.resp_commands, self.operations.len() as u64);
+        let answers = self.shared.execute(Door::Resp, std::mem::take(&mut self.operations)).finish().await;
+        let failed = answers.iter().filter(|answer| matches!(answer.reply, Reply::Error(_))).count();
+        if failed > 0 {
+            Metrics::add(&metrics.failed_commands, failed as u64);
+        }
+        let heard = std::mem::take(&mut self.heard);
+        for (answer, heard) in answers.iter().zip(heard) {
+            if heard {
+                encode::reply(&answer.reply, self.session.protocol(), &mut self.output);
+                if self.output.len() > WRITE_BYTES {
+                    self.send().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn protocol_error(&mut self, error: &ProtocolError) {
+        Metrics::add(&self.shared.metrics().rejected, 1);
+        encode::error(&format!("ERR {error}"), &mut self.output);
+    }
+
+    /// Sends the replies so far. A client that does not read them is cut off.
+    async fn send(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let patience = self.shared.limits().partial_request_timeout;
+        match tokio::time::timeout(patience, self.stream.write_all(&self.output)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its replies")),
+        }
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Waits for more bytes. False at the end of the stream.
+    async fn receive(&mut self) -> io::Result<bool> {
+        self.input.reserve(READ_BYTES);
+        let limits = self.shared.limits();
+        let patience = if self.input.is_empty() { limits.idle_timeout } else { Some(limits.partial_request_timeout) };
+        let read = self.stream.read_buf(&mut self.input);
+        let count = match patience {
+            None => read.await?,
+            Some(patience) => match tokio::time::timeout(patience, read).await {
+                Ok(count) => count?,
+                Err(_) => {
+                    encode::error("ERR the request did not arrive in time, closing", &mut self.output);
+                    return Ok(false);
+                }
+            },
+        };
+        Ok(count > 0)
+    }
+}

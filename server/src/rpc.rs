@@ -1,0 +1,67 @@
+//! The gRPC port of a node: clients' lanes, unary calls, topology, and the other replicas.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use simplekv_proto::v1;
+use simplekv_proto::v1::data_server::DataServer;
+use simplekv_proto::v1::kv_server::KvServer;
+use simplekv_proto::v1::replication_server::ReplicationServer;
+use simplekv_proto::v1::topology_server::TopologyServer;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tracing::error;
+
+use crate::controller::Orders;
+use crate::shared::Shared;
+
+pub(crate) mod admin;
+mod data;
+mod kv;
+mod replication;
+pub(crate) mod status;
+mod topology;
+
+/// Room for everything around the largest value in a message.
+const MESSAGE_ROOM: usize = 1 << 20;
+/// Most bytes of batches in one message between replicas, with room around them.
+const PEER_MESSAGE_BYTES: usize = 640 << 20;
+
+/// Serves until stopped.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, orders: Orders) {
+    let stopping = shared.stopping().clone();
+    let message = shared.limits().request_bytes + MESSAGE_ROOM;
+    let data = DataServer::new(data::DataService::new(Arc::clone(&shared)))
+        .max_decoding_message_size(message)
+        .max_encoding_message_size(usize::MAX);
+    let kv = KvServer::new(kv::KvService::new(Arc::clone(&shared))).max_decoding_message_size(message);
+    let replication = ReplicationServer::new(replication::ReplicationService::new(Arc::clone(&shared), orders))
+        .max_decoding_message_size(PEER_MESSAGE_BYTES);
+    let topology = TopologyServer::new(topology::TopologyService::new(Arc::clone(&shared)));
+    let (_, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the compiled descriptors are valid");
+    let served = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(3)))
+        .max_concurrent_streams(1024)
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
+        .http2_max_pending_accept_reset_streams(Some(1000))
+        .add_service(data)
+        .add_service(kv)
+        .add_service(topology)
+        .add_service(replication)
+        .add_service(health)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping.cancelled_owned())
+        .await;
+    if let Err(failure) = served {
+        error!(error = %failure, "the gRPC port is closed");
+    }
+}

@@ -1,0 +1,98 @@
+//! What an operator should know, found by looking at the whole cluster.
+
+use simplekv_meta::ClusterView;
+use simplekv_proto::v1;
+use simplekv_types::{GroupId, GroupRecord, SLOT_COUNT};
+
+/// A session may end and revive within this many milliseconds without meaning anything.
+const SILENCE_MS: u64 = 1000;
+
+/// Everything worth telling, the worst first.
+pub(super) fn all(view: &ClusterView, replicas: &[v1::ReplicaStatus], unreachable: &[u32]) -> Vec<v1::Finding> {
+    let mut findings = Vec::new();
+    if view.cluster.is_none() {
+        findings.push(critical("cluster", "there is no cluster yet", "simplekv-admin init"));
+        return findings;
+    }
+    let unserved = usize::from(SLOT_COUNT) - view.slots.owned_slots();
+    if unserved > 0 {
+        findings.push(critical("cluster", &format!("{unserved} slots belong to no group"), "simplekv-admin slots"));
+    }
+    for (&id, found) in &view.groups {
+        group(id, &found.record, view, replicas, &mut findings);
+    }
+    for (node, registration) in &view.nodes {
+        let (subject, advice) = (node.to_string(), format!("simplekv-admin explain node {node}"));
+        if registration.record.poisoned {
+            findings.push(critical(&subject, "its storage failed and is not trusted any more", &advice));
+        } else if unreachable.contains(&node.0) {
+            findings.push(warning(&subject, "it does not answer", &advice));
+        }
+    }
+    if !view.is_current() {
+        let message = "the metadata store cannot be reached: healthy groups go on, nothing can be changed";
+        findings.push(warning("cluster", message, "check etcd"));
+    }
+    for key in view.corrupt.keys() {
+        findings.push(warning(
+            "cluster",
+            &format!("the record `{key}` of the metadata store cannot be read"),
+            "check etcd",
+        ));
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+fn group(
+    id: GroupId,
+    record: &GroupRecord,
+    view: &ClusterView,
+    replicas: &[v1::ReplicaStatus],
+    findings: &mut Vec<v1::Finding>,
+) {
+    let (subject, advice) = (id.to_string(), format!("simplekv-admin explain group {id}"));
+    let Some(leader) = record.leader else {
+        findings.push(critical(&subject, "it has no leader: its slots are not served", &advice));
+        return;
+    };
+    let status = replicas.iter().find(|replica| replica.group == id.0 && replica.node == leader.node.0);
+    match status {
+        None => findings.push(critical(&subject, &format!("{}, its leader, does not answer", leader.node), &advice)),
+        Some(status) if !status.activated => {
+            findings.push(critical(&subject, "its leader has not begun its epoch yet", &advice));
+        }
+        Some(status) => {
+            for lag in status.lags.iter().filter(|lag| lag.in_sync && lag.silent_ms > SILENCE_MS) {
+                let message = format!("n{} is in sync but has been silent for {} ms", lag.node, lag.silent_ms);
+                findings.push(warning(&subject, &message, &advice));
+            }
+        }
+    }
+    let alive = record.in_sync.iter().filter(|member| view.is_alive(member.node)).count();
+    if alive < record.min_in_sync as usize {
+        let message =
+            format!("{alive} in-sync replicas are alive, {} are required: writes are refused", record.min_in_sync);
+        findings.push(critical(&subject, &message, &advice));
+    } else if record.in_sync.len() < record.replicas.len() {
+        let message = format!("{} of {} replicas are in sync", record.in_sync.len(), record.replicas.len());
+        findings.push(warning(&subject, &message, &advice));
+    }
+}
+
+fn critical(subject: &str, message: &str, advice: &str) -> v1::Finding {
+    finding(v1::finding::Severity::Critical, subject, message, advice)
+}
+
+fn warning(subject: &str, message: &str, advice: &str) -> v1::Finding {
+    finding(v1::finding::Severity::Warning, subject, message, advice)
+}
+
+fn finding(severity: v1::finding::Severity, subject: &str, message: &str, advice: &str) -> v1::Finding {
+    v1::Finding {
+        severity: severity.into(),
+        subject: subject.to_owned(),
+        message: message.to_owned(),
+        advice: advice.to_owned(),
+    }
+}

@@ -1,0 +1,56 @@
+//! The one table from what went wrong to a gRPC status. What concerns a single operation travels in its reply instead.
+
+use simplekv_proto::convert::Malformed;
+use simplekv_types::{ClusterId, Failure};
+use tonic::Status;
+
+/// The peer does not speak our protocol.
+pub(crate) fn malformed(error: &Malformed) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// The message was meant for another cluster.
+pub(crate) fn other_cluster(theirs: ClusterId) -> Status {
+    Status::failed_precondition(format!("this node does not belong to cluster {theirs}"))
+}
+
+/// A unary call failed.
+pub(crate) fn failure(failure: &Failure) -> Status {
+    let message = failure.to_string();
+    match failure {
+        Failure::Moved { .. }
+        | Failure::NotLeader { .. }
+        | Failure::NoLeader { .. }
+        | Failure::SlotUnserved { .. }
+        | Failure::TryAgain { .. }
+        | Failure::NoReplicas { .. }
+        | Failure::NotServing { .. }
+        | Failure::Loading => Status::unavailable(message),
+        Failure::Busy { .. } => Status::resource_exhausted(message),
+        Failure::Uncertain { .. } => Status::unknown(message),
+        Failure::Expired | Failure::StaleRetry => Status::failed_precondition(message),
+        Failure::Timeout { .. } => Status::deadline_exceeded(message),
+        Failure::Corrupt { .. } => Status::data_loss(message),
+        _ => Status::invalid_argument(message),
+    }
+}
+
+/// The node cannot do what an operator asked.
+pub(crate) fn refused(message: impl Into<String>) -> Status {
+    Status::failed_precondition(message)
+}
+
+/// What an operator asked for does not exist.
+pub(crate) fn not_found(message: impl Into<String>) -> Status {
+    Status::not_found(message)
+}
+
+/// An operator's request is not well-formed.
+pub(crate) fn invalid(message: impl Into<String>) -> Status {
+    Status::invalid_argument(message)
+}
+
+/// The metadata store could not do its part.
+pub(crate) fn metadata(error: &simplekv_meta::MetaError) -> Status {
+    if error.may_have_applied() { Status::unknown(error.to_string()) } else { Status::unavailable(error.to_string()) }
+}

@@ -1,0 +1,85 @@
+//! What a replica may answer right now, for the many tasks that read beside the one that writes.
+//!
+//! The group's task publishes; a reader asks before it reads and, with a fresh reading of the clock, again after it has read. A pause
+//! after the second answer is harmless: the read took effect before it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use simplekv_types::Tick;
+
+/// The published right to answer linearizable reads from applied state.
+#[derive(Debug, Default)]
+pub struct Serving {
+    /// End of the lease, on this node's clock; 0 without one, `u64::MAX` when nobody else could be elected.
+    lease_until: AtomicU64,
+    /// Changes whenever the right was lost, so that a read cannot begin under one lease and end under another.
+    generation: AtomicU64,
+}
+
+/// A read that began under a lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    generation: u64,
+}
+
+impl Serving {
+    /// Publishes the lease of generation `generation`, valid until `until`. Called by the group's task only.
+    pub(crate) fn publish(&self, generation: u64, until: Tick) {
+        if self.generation.load(Ordering::Relaxed) != generation {
+            // Nobody may see the new generation with the old lease, nor the old one with the new lease.
+            self.lease_until.store(0, Ordering::SeqCst);
+            self.generation.store(generation, Ordering::SeqCst);
+        }
+        self.lease_until.store(until.0, Ordering::SeqCst);
+    }
+
+    /// Before reading: `None` if there is no lease.
+    #[must_use]
+    pub fn begin(&self, now: Tick) -> Option<Begun> {
+        let generation = self.generation.load(Ordering::SeqCst);
+        self.holds(now).then_some(Begun { generation })
+    }
+
+    /// After reading: whether what was read may be answered. `now` must have been read from the clock after the data. One call
+    /// serves a batch of reads that all began with `begun`.
+    #[must_use]
+    pub fn confirms(&self, begun: Begun, now: Tick) -> bool {
+        self.holds(now) && self.generation.load(Ordering::SeqCst) == begun.generation
+    }
+
+    /// Whether there is a lease at `now`.
+    #[must_use]
+    pub fn holds(&self, now: Tick) -> bool {
+        now.0 < self.lease_until.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Tick = Tick::from_millis(100);
+    const LATER: Tick = Tick::from_millis(200);
+
+    #[test]
+    fn a_read_that_outlived_its_lease_is_not_confirmed() {
+        let serving = Serving::default();
+        assert!(serving.begin(NOW).is_none(), "no lease yet");
+        serving.publish(1, LATER);
+        let begun = serving.begin(NOW).unwrap();
+        assert!(serving.confirms(begun, NOW));
+        assert!(!serving.confirms(begun, LATER), "the lease ends before its last instant");
+        serving.publish(1, Tick::ZERO);
+        assert!(!serving.confirms(begun, NOW));
+    }
+
+    #[test]
+    fn a_read_does_not_span_two_leases() {
+        let serving = Serving::default();
+        serving.publish(1, LATER);
+        let begun = serving.begin(NOW).unwrap();
+        serving.publish(2, LATER);
+        assert!(!serving.confirms(begun, NOW));
+        assert!(serving.begin(NOW).is_some());
+    }
+}

@@ -1,0 +1,205 @@
+//! What everything in a node shares: where things are, what is hosted here, and how much is under way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Guard};
+use simplekv_meta::ClusterView;
+use simplekv_proto::v1;
+use simplekv_resp::Command;
+use simplekv_types::{ClusterId, Failure, GroupId, NodeId, Tick, limits};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::{Config, Limits};
+use crate::hosted::Hosted;
+use crate::metrics::Metrics;
+use crate::routing::Routing;
+
+/// One node's shared state. Readers never wait for each other.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    config: Config,
+    /// The same picture twice: to be read on every request, and to be waited for.
+    routing: ArcSwap<Routing>,
+    changes: watch::Sender<Arc<Routing>>,
+    view: watch::Receiver<Arc<ClusterView>>,
+    hosted: ArcSwap<BTreeMap<GroupId, Arc<Hosted>>>,
+    in_flight: Arc<AtomicUsize>,
+    metrics: Metrics,
+    started: Instant,
+    stopping: CancellationToken,
+}
+
+/// A share of the requests a node may have under way; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    count: usize,
+    total: Arc<AtomicUsize>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.count, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, view: watch::Receiver<Arc<ClusterView>>, stopping: CancellationToken) -> Self {
+        let routing = Arc::new(Routing::of(&view.borrow()));
+        Self {
+            config,
+            routing: ArcSwap::new(Arc::clone(&routing)),
+            changes: watch::Sender::new(routing),
+            view,
+            hosted: ArcSwap::default(),
+            in_flight: Arc::default(),
+            metrics: Metrics::default(),
+            started: Instant::now(),
+            stopping,
+        }
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.config.node
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The metadata as last seen.
+    pub(crate) fn view(&self) -> Arc<ClusterView> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// Tells each change of the metadata.
+    pub(crate) fn view_changes(&self) -> watch::Receiver<Arc<ClusterView>> {
+        self.view.clone()
+    }
+
+    /// Cancelled when the node stops: whatever serves somebody ends.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn routing(&self) -> Guard<Arc<Routing>> {
+        self.routing.load()
+    }
+
+    /// Tells each change of the routing picture.
+    pub(crate) fn routing_changes(&self) -> watch::Receiver<Arc<Routing>> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        self.routing.load().cluster
+    }
+
+    pub(crate) fn topology_version(&self) -> u64 {
+        self.routing.load().version
+    }
+
+    /// The topology as clients get it.
+    pub(crate) fn topology(&self) -> v1::TopologyUpdate {
+        let hosted = self.hosted.load();
+        // The time a group's next batch will about have: that of the last one stands still while nothing is written.
+        let wall = clock::wall_millis();
+        self.routing.load().update(|group| hosted.get(&group).map_or(wall, |hosted| hosted.time().0.max(wall)))
+    }
+
+    /// Replaces the routing picture if the view shows anything new to clients.
+    pub(crate) fn follow(&self, view: &ClusterView) {
+        let next = Routing::of(view);
+        if next.differs(&self.routing.load()) {
+            let next = Arc::new(next);
+            self.routing.store(Arc::clone(&next));
+            self.changes.send_replace(next);
+        }
+    }
+
+    pub(crate) fn hosted(&self, group: GroupId) -> Option<Arc<Hosted>> {
+        self.hosted.load().get(&group).cloned()
+    }
+
+    pub(crate) fn all_hosted(&self) -> Vec<Arc<Hosted>> {
+        self.hosted.load().values().cloned().collect()
+    }
+
+    /// Whether every slot has a leader, and this node answers for those it leads.
+    pub(crate) fn serves(&self, now: Tick) -> bool {
+        let routing = self.routing.load();
+        let led = routing.groups.iter().filter(|(_, record)| record.leader.is_some_and(|l| l.node == self.config.node));
+        routing.is_complete()
+            && led.map(|(&group, _)| group).all(|group| {
+                self.hosted(group).is_some_and(|hosted| {
+                    let owned = hosted.published().owned.load();
+                    hosted.published().serving.holds(now)
+                        && routing.slots.ranges_of(group).all(|range| owned.contains(range.first()))
+                })
+            })
+    }
+
+    /// Adds or removes hosted groups.
+    pub(crate) fn change_hosted(&self, change: impl Fn(&mut BTreeMap<GroupId, Arc<Hosted>>)) {
+        self.hosted.rcu(|current| {
+            let mut next = BTreeMap::clone(current);
+            change(&mut next);
+            next
+        });
+    }
+
+    /// Room for `count` more requests, or `None` if the node has enough under way.
+    pub(crate) fn take_in_flight(&self, count: usize) -> Option<InFlight> {
+        let before = self.in_flight.fetch_add(count, Ordering::Relaxed);
+        let taken = InFlight { count, total: Arc::clone(&self.in_flight) };
+        (before + count <= self.config.limits.inflight_requests).then_some(taken)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Refuses what is too large to be stored before anything is done about it.
+    pub(crate) fn check_size(&self, command: &Command) -> Result<(), Failure> {
+        let too_large =
+            |what, size: usize, limit: usize| Failure::TooLarge { what, size: size as u64, limit: limit as u64 };
+        for key in command.keys() {
+            if key.len() > limits::KEY_BYTES_MAX {
+                return Err(too_large("key", key.len(), limits::KEY_BYTES_MAX));
+            }
+        }
+        let limit = self.config.limits.value_bytes;
+        match largest_value(command) {
+            size if size > limit => Err(too_large("value", size, limit)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The longest value a command brings along. What it makes of values already stored is checked when it is executed.
+fn largest_value(command: &Command) -> usize {
+    match command {
+        Command::Set(set) => set.value.len(),
+        Command::SetNx { value, .. } | Command::Append { value, .. } | Command::SetRange { value, .. } => value.len(),
+        Command::MSet { pairs } | Command::MSetNx { pairs } => {
+            pairs.iter().map(|(_, value)| value.len()).max().unwrap_or(0)
+        }
+        _ => 0,
+    }
+}

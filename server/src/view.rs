@@ -1,0 +1,96 @@
+//! A replica's applied state, as commands see it.
+
+use bytes::Bytes;
+use simplekv_commands::{self as commands, View, position_of};
+use simplekv_engine::{Found, ReadError, ReadGuard};
+use simplekv_types::{Failure, GroupTime, Slot, SlotRange};
+
+use crate::group::SlotSet;
+
+/// The applied state, held still for as long as this lives.
+pub(crate) struct AppliedView<'a> {
+    guard: ReadGuard<'a>,
+    slots: &'a SlotSet,
+}
+
+impl<'a> AppliedView<'a> {
+    pub(crate) fn new(guard: ReadGuard<'a>, slots: &'a SlotSet) -> Self {
+        Self { guard, slots }
+    }
+
+    /// Group time of the state.
+    pub(crate) fn time(&self) -> GroupTime {
+        self.guard.applied_time()
+    }
+}
+
+/// What was found, in the words of commands.
+pub(crate) fn entry(found: Found) -> commands::Entry {
+    let Found { value, value_type, expire_at, lsn } = found;
+    commands::Entry { kind: value_type, value, expire_at, version: lsn }
+}
+
+fn unreadable(error: &ReadError) -> Failure {
+    tracing::error!(%error, "a record cannot be read");
+    Failure::Corrupt { what: error.to_string() }
+}
+
+impl View for AppliedView<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<commands::Entry>, Failure> {
+        match self.guard.get(Slot::of_key(key), key) {
+            Ok(found) => Ok(found.map(entry)),
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+
+    fn meta(&self, key: &[u8]) -> Result<Option<commands::Meta>, Failure> {
+        let located = self.guard.locate(Slot::of_key(key), key);
+        Ok(located.map(|located| commands::Meta {
+            kind: located.value_type,
+            value_bytes: u64::from(located.record_bytes()),
+            expire_at: located.expire_at,
+            version: located.lsn,
+        }))
+    }
+
+    fn slots(&self) -> Vec<SlotRange> {
+        self.slots.ranges()
+    }
+
+    fn key_count(&self, slot: Slot) -> u64 {
+        self.guard.stats(slot).keys
+    }
+
+    fn scan_slot(
+        &self,
+        slot: Slot,
+        from: u64,
+        limit: usize,
+        visit: &mut dyn FnMut(u64, Bytes, commands::Meta),
+    ) -> Result<Option<u64>, Failure> {
+        // The keydir keeps no order that would survive a restart, and a slot is small: its keys are sorted for each call.
+        let mut keys: Vec<(u64, Bytes)> = Vec::new();
+        self.guard.keys(slot, &mut |key| {
+            let position = position_of(key);
+            if position >= from {
+                keys.push((position, Bytes::copy_from_slice(key)));
+            }
+        });
+        keys.sort_unstable();
+        let mut last = None;
+        for (seen, (position, key)) in keys.into_iter().enumerate() {
+            if seen >= limit && last != Some(position) {
+                return Ok(Some(position));
+            }
+            last = Some(position);
+            if let Some(meta) = self.meta(&key)? {
+                visit(position, key, meta);
+            }
+        }
+        Ok(None)
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+}

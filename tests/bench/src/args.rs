@@ -1,0 +1,181 @@
+//! What can be typed.
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use simplekv_types::FlushPolicy;
+
+/// Loads a simplekv cluster, measures it, and breaks it on purpose.
+#[derive(Debug, Parser)]
+#[command(name = "simplekv-bench", version, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Load a Redis protocol port: a node, a router, or any other server
+    Resp(RespLoad),
+    /// Load a cluster through the Rust client
+    Client(ClientLoad),
+    /// Compare one node, and one group of three, with redis-server: interleaved, as ratios
+    Compare(Compare),
+    /// Compare the gRPC lane at 64 operations a frame with unary calls
+    Lane(Lane),
+    /// Kill the current leader again and again while clients write, then look for every write
+    Failover(Failover),
+    /// Kill all nodes at once while clients write, start them again, then look for every write
+    Blackout(Blackout),
+}
+
+/// Which keys are asked for, how often, and what they hold.
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Workload {
+    /// How many different keys there are
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: u64,
+    /// Which of them are asked for
+    #[arg(long, default_value = "uniform")]
+    pub(crate) distribution: Distribution,
+    /// Length of each value, in bytes
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) value_bytes: usize,
+    /// Share of reads, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
+    pub(crate) reads: f64,
+    /// How long to load, in seconds
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) seconds: u64,
+    /// Write every key once before
+    #[arg(long)]
+    pub(crate) prefill: bool,
+    /// Begins the row of random numbers; printed, so that a run can be repeated
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Report the CPU time of this server process; may be repeated
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Distribution {
+    /// Each key as often as any other
+    Uniform,
+    /// A few keys most of the time (exponent 0.99)
+    Zipfian,
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct RespLoad {
+    /// Address of the Redis protocol port
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7379")]
+    pub(crate) server: String,
+    /// How many connections
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) connections: usize,
+    /// Requests sent before their answers are read
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) pipeline: u16,
+    #[command(flatten)]
+    pub(crate) workload: Workload,
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct ClientLoad {
+    /// gRPC addresses of nodes
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', default_value = "127.0.0.1:7410")]
+    pub(crate) seeds: Vec<String>,
+    /// How many tasks share the client, each with one request at a time
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) tasks: usize,
+    #[command(flatten)]
+    pub(crate) workload: Workload,
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Compare {
+    /// How often each cell is measured on both sides, one after the other
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) pairs: u16,
+    /// How long one measurement takes, in seconds, about
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) seconds: u64,
+    /// How many keys are filled in before
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: u64,
+    /// Servers on core 0, load on core 1
+    #[arg(long)]
+    pub(crate) pin: bool,
+    /// Leave out the group of three replicas
+    #[arg(long)]
+    pub(crate) one_node_only: bool,
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Lane {
+    /// How long each measurement takes, in seconds
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) seconds: u64,
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rounds: u16,
+    /// How many keys are filled in before
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: u64,
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Failover {
+    /// How many leaders are killed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) kills: u32,
+    /// Least number of kills that hit the node which holds elections
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) controller_kills: u32,
+    /// How many clients write
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) clients: u16,
+    /// When the log reaches the disk
+    #[arg(long, default_value_t = FlushPolicy::Always)]
+    pub(crate) flush: FlushPolicy,
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Blackout {
+    /// How often everything is killed
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) times: u32,
+    /// How many clients write
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) clients: u16,
+    /// When the log reaches the disk
+    #[arg(long, default_value_t = FlushPolicy::Always)]
+    pub(crate) flush: FlushPolicy,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+        for line in
+            ["failover --kills 20", "compare --pairs 3 --pin", "resp --pipeline 16 --distribution zipfian --pid 7"]
+        {
+            Args::try_parse_from(["simplekv-bench"].into_iter().chain(line.split(' ')))
+                .unwrap_or_else(|e| panic!("{e}"));
+        }
+        for line in ["resp --reads 1.5", "resp --pipeline 0", "failover --flush sometimes"] {
+            assert!(Args::try_parse_from(["simplekv-bench"].into_iter().chain(line.split(' '))).is_err(), "{line}");
+        }
+    }
+}

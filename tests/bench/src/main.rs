@@ -1,0 +1,65 @@
+//! `simplekv-bench`: makes load, and says what it did to a cluster.
+//!
+//! `resp` and `client` load something that runs already. The others start what they measure themselves, from the programs beside
+//! this one, on free ports in a temporary directory, and remove it afterwards.
+
+#![expect(clippy::print_stdout, reason = "figures are what this program is for")]
+
+mod args;
+mod blackout;
+mod client;
+mod compare;
+mod cpu;
+mod failover;
+mod gaps;
+mod lane;
+mod meter;
+mod redis;
+mod resp;
+mod workload;
+mod writers;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(3),
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether what was measured is as promised.
+fn run(args: Args) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let work = async {
+            match args.command {
+                Command::Resp(load) => resp::run(&load).await.map(|()| true),
+                Command::Client(load) => client::run(&load).await.map(|()| true),
+                Command::Compare(compare) => compare::run(&compare).await.map(|()| true),
+                Command::Lane(lane) => lane::run(&lane).await.map(|()| true),
+                Command::Failover(failover) => failover::run(&failover).await,
+                Command::Blackout(blackout) => blackout::run(&blackout).await,
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            // The work is dropped, and with it the processes it started.
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        }
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "the program's last word")]
+fn report(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
