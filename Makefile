@@ -9,8 +9,8 @@ help: ## Show this list
 run: ## Start a whole cluster in one process: three nodes, two groups, a router; data in ./data
 	cargo run --release
 
-standalone: ## Start one node alone behind a router; data in ./data
-	cargo run --release -- --nodes 1 --groups 1
+standalone: ## Start one node alone behind a router; data in ./data-standalone
+	cargo run --release -- --nodes 1 --groups 1 --dir data-standalone
 
 cli: ## Open the command line on the cluster of `make run`
 	cargo run --release -p simplekv-cli

@@ -116,8 +116,9 @@ fn remedy(code: FailureCode) -> Remedy {
         FailureCode::CrossSlot | FailureCode::TooLarge | FailureCode::Corrupt => Remedy::Refusal,
         FailureCode::Moved | FailureCode::NotLeader => Remedy::Redirect,
         FailureCode::NoLeader | FailureCode::NotServing | FailureCode::Loading => Remedy::Wait { refresh: true },
-        FailureCode::TryAgain | FailureCode::Timeout => Remedy::Wait { refresh: false },
-        FailureCode::SlotUnserved | FailureCode::NoReplicas | FailureCode::Busy => Remedy::Recede,
+        // A replica that lags is taken out of the in-sync set within a second: a client that gave up before would see every crash.
+        FailureCode::TryAgain | FailureCode::Timeout | FailureCode::NoReplicas => Remedy::Wait { refresh: false },
+        FailureCode::SlotUnserved | FailureCode::Busy => Remedy::Recede,
         FailureCode::Uncertain => Remedy::Resolve,
         FailureCode::Expired | FailureCode::StaleRetry => Remedy::Lapsed,
     }

@@ -143,10 +143,17 @@ impl Core {
 
     async fn share(self: &Arc<Self>, key: FlightKey, rule: Join, lane: Option<usize>) -> Result<Reply> {
         match self.flights.join(key, rule) {
+            Flight::Alone(solo) => {
+                self.stats.shared_reads_led.increment();
+                self.fly(solo.key(), lane).await
+            }
             Flight::Lead(lead, answer) => {
                 self.stats.shared_reads_led.increment();
                 let core = Arc::clone(self);
-                tokio::spawn(lead.run(move |key| Arc::clone(&core).fly(key.clone(), lane)));
+                tokio::spawn(lead.run(move |key| {
+                    let (core, key) = (Arc::clone(&core), key.clone());
+                    async move { core.fly(&key, lane).await }
+                }));
                 landed(answer).await
             }
             Flight::Wait(answer) => {
@@ -161,9 +168,9 @@ impl Core {
         }
     }
 
-    async fn fly(self: Arc<Self>, key: FlightKey, lane: Option<usize>) -> Result<Reply> {
+    async fn fly(&self, key: &FlightKey, lane: Option<usize>) -> Result<Reply> {
         let options = Options::default().read(key.policy);
-        let request = self.request(key.target, key.args, Kind::Read, &options);
+        let request = self.request(key.target, Arc::clone(&key.args), Kind::Read, &options);
         self.run(smallvec![request], lane).await.pop().expect("a request has a result")
     }
 

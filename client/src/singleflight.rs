@@ -6,6 +6,7 @@
 //! lands. A hot key thus costs one request per round trip, however many ask for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,9 +55,16 @@ impl Join {
 type Outcome = Result<Reply>;
 type Waiter = oneshot::Sender<Outcome>;
 
+/// How long those on the next flight wait for the current one to land. Normally it lands within a round trip; but whoever flies it
+/// may leave off polling it, and those behind must not depend on that.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// What a read that asks to share is.
 pub(crate) enum Flight {
-    /// The one to send. Whoever gets this must run [`Lead::run`] in a task of its own.
+    /// The only one so far: fly alone and drop the value when the answer is here. Nobody has to be told.
+    Alone(Solo),
+    /// The first of those who wait for the next flight, or of those who may join this one: [`Lead::run`] must be run in a task of its
+    /// own.
     Lead(Lead, oneshot::Receiver<Outcome>),
     /// One that shares the answer of another.
     Wait(oneshot::Receiver<Outcome>),
@@ -66,40 +74,103 @@ pub(crate) enum Flight {
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     keys: DashMap<FlightKey, Pair, foldhash::fast::RandomState>,
+    /// Number of the next flight, of whatever key.
+    numbers: AtomicU64,
 }
 
-/// The two flights of one key. It is in the table exactly while `current` is in the air.
+/// The two flights of one key. It is in the table while somebody flies the current one.
 #[derive(Debug)]
 struct Pair {
+    /// Number of the current flight; tells a solo whether it still is the current one.
+    number: u64,
     sent: Instant,
     current: Vec<Waiter>,
     next: Vec<Waiter>,
+    /// Tells the lead of the next flight that a solo has landed. `Some` exactly between the arrival of the first waiter behind a
+    /// solo and the landing.
+    landing: Option<oneshot::Sender<()>>,
 }
 
 impl Flights {
     /// Joins a flight, or begins one.
     pub(crate) fn join(self: &Arc<Self>, key: FlightKey, rule: Join) -> Flight {
-        let (waiter, landed) = oneshot::channel();
         match self.keys.entry(key) {
             Entry::Occupied(mut pair) => {
-                let pair = pair.get_mut();
-                let may_join_current = match rule {
-                    Join::Unsent => false,
-                    Join::SentWithin(age) => pair.sent.elapsed() <= age,
-                    Join::Any => true,
-                };
-                if may_join_current {
-                    pair.current.push(waiter)
-                } else {
-                    pair.next.push(waiter)
-                }
-                Flight::Wait(landed)
+                let key = pair.key().clone();
+                self.join_pair(pair.get_mut(), key, rule)
             }
             Entry::Vacant(vacant) => {
                 let key = vacant.key().clone();
-                vacant.insert(Pair { sent: Instant::now(), current: vec![waiter], next: Vec::new() });
-                Flight::Lead(Lead { flights: Arc::clone(self), key, is_in_the_air: true }, landed)
+                let (number, sent) = (self.number(), Instant::now());
+                let pair = |current| Pair { number, sent, current, next: Vec::new(), landing: None };
+                if rule == Join::Unsent {
+                    vacant.insert(pair(Vec::new()));
+                    return Flight::Alone(Solo { flights: Arc::clone(self), key, number });
+                }
+                // Others may join in the air, so it must fly on whatever becomes of me.
+                let (waiter, answer) = oneshot::channel();
+                vacant.insert(pair(vec![waiter]));
+                Flight::Lead(self.lead(key, None), answer)
             }
+        }
+    }
+
+    fn join_pair(self: &Arc<Self>, pair: &mut Pair, key: FlightKey, rule: Join) -> Flight {
+        let (waiter, answer) = oneshot::channel();
+        let may_join_current = match rule {
+            Join::Unsent => false,
+            Join::SentWithin(age) => pair.sent.elapsed() <= age,
+            Join::Any => true,
+        };
+        // A solo hands its answer to nobody else.
+        let is_solo = pair.current.is_empty();
+        if may_join_current && !is_solo {
+            pair.current.push(waiter);
+            return Flight::Wait(answer);
+        }
+        pair.next.push(waiter);
+        if !is_solo || pair.next.len() > 1 {
+            return Flight::Wait(answer);
+        }
+        let (landing, landed) = oneshot::channel();
+        pair.landing = Some(landing);
+        Flight::Lead(self.lead(key, Some(landed)), answer)
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn lead(self: &Arc<Self>, key: FlightKey, behind: Option<oneshot::Receiver<()>>) -> Lead {
+        Lead { flights: Arc::clone(self), key, behind, is_on_duty: true }
+    }
+}
+
+/// A read that flies alone.
+pub(crate) struct Solo {
+    flights: Arc<Flights>,
+    key: FlightKey,
+    number: u64,
+}
+
+impl Solo {
+    pub(crate) fn key(&self) -> &FlightKey {
+        &self.key
+    }
+}
+
+impl Drop for Solo {
+    /// Landed, or given up: either way the next flight need not wait any longer.
+    fn drop(&mut self) {
+        let Entry::Occupied(mut entry) = self.flights.keys.entry(self.key.clone()) else { return };
+        let pair = entry.get_mut();
+        // Those behind may have lost patience and be in the air themselves.
+        if pair.number != self.number {
+            return;
+        }
+        match pair.landing.take() {
+            Some(landing) => _ = landing.send(()),
+            None => _ = entry.remove(),
         }
     }
 }
@@ -111,13 +182,20 @@ impl Flights {
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     key: FlightKey,
-    /// Invariant: while set, the key is in the table, and no other lead flies it.
-    is_in_the_air: bool,
+    /// The landing of the solo in front, if there is one.
+    behind: Option<oneshot::Receiver<()>>,
+    /// Invariant: while set, the key is in the table, and no other lead is on it.
+    is_on_duty: bool,
 }
 
 impl Lead {
     pub(crate) async fn run<F: Future<Output = Outcome>>(mut self, fetch: impl Fn(&FlightKey) -> F) {
-        while self.is_in_the_air {
+        if let Some(landed) = self.behind.take() {
+            // Landed, given up, or still in the air after a long time: we go.
+            let _ = tokio::time::timeout(PATIENCE, landed).await;
+            self.turn_around();
+        }
+        while self.is_on_duty {
             let outcome = fetch(&self.key).await;
             for waiter in self.turn_around() {
                 // A caller who has gone away takes no answer.
@@ -130,16 +208,18 @@ impl Lead {
     /// it, the key is gone.
     fn turn_around(&mut self) -> Vec<Waiter> {
         let Entry::Occupied(mut entry) = self.flights.keys.entry(self.key.clone()) else {
-            unreachable!("the key stays in the table while its lead flies")
+            unreachable!("the key stays in the table while a lead is on it")
         };
         let pair = entry.get_mut();
         pair.next.retain(|waiter| !waiter.is_closed());
         let next = std::mem::take(&mut pair.next);
         let landed = std::mem::replace(&mut pair.current, next);
         pair.sent = Instant::now();
+        pair.number = self.flights.number();
+        pair.landing = None;
         if pair.current.is_empty() {
             entry.remove();
-            self.is_in_the_air = false;
+            self.is_on_duty = false;
         }
         landed
     }
@@ -148,7 +228,7 @@ impl Lead {
 impl Drop for Lead {
     /// If the task is ended in flight, those who wait must not wait for ever: dropping their waiters tells them.
     fn drop(&mut self) {
-        if self.is_in_the_air {
+        if self.is_on_duty {
             self.flights.keys.remove(&self.key);
         }
     }

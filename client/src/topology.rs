@@ -1,7 +1,7 @@
 //! One version of where slots, groups and nodes are.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use simplekv_types::{

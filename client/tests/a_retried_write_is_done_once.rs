@@ -102,14 +102,14 @@ async fn a_split_write_that_fails_in_part_says_so() {
     let (good, bad) = (key_of_group(1, 1, 0), key_of_group(1, 1, 1));
     let refused = bad.clone();
     cluster.script(move |op| match op.args.contains(&refused) {
-        true => Verdict::Refuse(Failure::NoReplicas { in_sync: 1, required: 2 }),
+        true => Verdict::Refuse(Failure::Busy { what: "queue" }),
         false => Verdict::Serve,
     });
     let error = kv.mset([(&good, "1"), (&bad, "2")]).await.unwrap_err();
     assert!(matches!(error, Error::Partial { parts: 2, failed: 1, .. }), "{error}");
     assert!(error.may_have_applied());
     let error = kv.mset([(&bad, "2")]).await.unwrap_err();
-    assert!(matches!(error, Error::NotEnoughInSync { have: 1, need: 2 }), "{error}");
+    assert!(matches!(error, Error::Overloaded { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,6 +23,7 @@ fn failure(error: Error) -> Failure {
         Error::Timeout { last, .. } => match *last {
             Error::NoLeader { group } => Failure::NoLeader { group },
             Error::SlotUnserved { slot } => Failure::SlotUnserved { slot },
+            Error::NotEnoughInSync { have, need } => Failure::NoReplicas { in_sync: have, required: need },
             Error::Server(failure) => failure,
             last => Failure::Timeout { what: last.to_string().into() },
         },

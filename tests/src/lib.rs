@@ -31,3 +31,4 @@ pub use programs::program;
 pub use resp::RespConnection;
 pub use router::Router;
 pub use simplekv_meta::testing::EtcdCluster;
+pub use turn::Turn;

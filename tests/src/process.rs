@@ -113,6 +113,15 @@ impl Process {
         self.ended(limit)
     }
 
+    /// SIGINT, as Ctrl-C sends it, and the end of the process.
+    ///
+    /// # Errors
+    /// If it has not ended within `limit`.
+    pub fn interrupt(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::INT)?;
+        self.ended(limit)
+    }
+
     /// Waits for the process to end by itself.
     ///
     /// # Errors

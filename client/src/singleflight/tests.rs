@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -46,6 +45,7 @@ impl Register {
 
 async fn shared_read(flights: &Arc<Flights>, register: &Arc<Register>, rule: Join) -> u64 {
     let answer = match flights.join(key(), rule) {
+        Flight::Alone(_solo) => return value(Arc::clone(register).read().await),
         Flight::Lead(lead, answer) => {
             let register = Arc::clone(register);
             tokio::spawn(lead.run(move |_| Arc::clone(&register).read()));
@@ -53,7 +53,11 @@ async fn shared_read(flights: &Arc<Flights>, register: &Arc<Register>, rule: Joi
         }
         Flight::Wait(answer) => answer,
     };
-    match landed(answer).await {
+    value(landed(answer).await)
+}
+
+fn value(outcome: Outcome) -> u64 {
+    match outcome {
         Ok(Reply::Int(value)) => u64::try_from(value).unwrap(),
         other => panic!("{other:?}"),
     }
@@ -125,6 +129,20 @@ async fn a_reader_who_goes_away_takes_nobody_along() {
     assert!(futures::poll!(&mut second).is_pending());
     drop(first);
     assert_eq!(second.await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_is_not_polled_holds_nobody_up() {
+    let (flights, register) = (Arc::<Flights>::default(), Register::new(1));
+    let Flight::Alone(asleep) = flights.join(key(), Join::Unsent) else { panic!("the first is alone") };
+    let began = Instant::now();
+    assert_eq!(shared_read(&flights, &register, Join::Unsent).await, 0);
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let Flight::Alone(other) = flights.join(key(), Join::Unsent) else { panic!("nobody else is in the air") };
+    drop(asleep);
+    assert_eq!(flights.keys.len(), 1, "who wakes up late does not take the next one's place");
+    drop(other);
+    assert!(flights.keys.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,8 +12,8 @@ use simplekv_types::{Epoch, GroupId, GroupRecord, Member, NodeId, Revision, Tick
 use crate::config::Timing;
 use crate::effect::{GroupChange, TransferOutcome};
 use crate::event::{MetadataOutcome, NodeFacts, RequestId};
-use crate::founding::found;
 use crate::failover::{Nodes, elect, has_ended, learn};
+use crate::founding::found;
 
 /// The controller of a cluster, as a value. Runs on every node; only the one that holds the office acts.
 #[derive(Debug)]
@@ -363,7 +363,9 @@ impl Group {
         }
         if self.requested == Some(self.record.epoch) {
             // It cannot begin its epoch. Electing it again would not help, unless there is nobody else.
-            if let Some(change) = self.elect_first(view, |member| !self.leads(member)).or_else(|| self.elect_first(view, |_| true)) {
+            if let Some(change) =
+                self.elect_first(view, |member| !self.leads(member)).or_else(|| self.elect_first(view, |_| true))
+            {
                 self.requested = None;
                 return Some(change);
             }

@@ -100,7 +100,6 @@ struct Row {
     results: BTreeMap<Seq, DedupeResult>,
 }
 
-
 impl Dedupe {
     /// An empty table.
     #[must_use]

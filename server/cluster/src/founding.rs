@@ -18,7 +18,8 @@ pub(crate) fn found(record: &GroupRecord, expected: Revision, nodes: &Nodes, eve
     }
     let alive = |facts: &&NodeFacts| facts.is_live() && !facts.poisoned;
     let founders: Vec<&NodeFacts> = record.replicas.iter().filter_map(|node| nodes.get(node).filter(alive)).collect();
-    let least = if everyone { record.replicas.len() } else { usize::try_from(record.min_in_sync).unwrap_or(usize::MAX) };
+    let least =
+        if everyone { record.replicas.len() } else { usize::try_from(record.min_in_sync).unwrap_or(usize::MAX) };
     let first = founders.first()?;
     if founders.len() < least {
         return None;

@@ -68,7 +68,11 @@ pub enum RenewReason {
 /// The registered run must be the one on disk. The one exception is a registration that carries the nonce on disk: then this
 /// directory was about to begin that run and stopped before it could note that it had, so nothing was done in between.
 #[must_use]
-pub fn resume_or_renew(disk: Option<&DiskIdentity>, registration: Option<&Registration>, facts: &StartFacts) -> Decision {
+pub fn resume_or_renew(
+    disk: Option<&DiskIdentity>,
+    registration: Option<&Registration>,
+    facts: &StartFacts,
+) -> Decision {
     match reason_to_renew(disk, registration, facts) {
         None => Decision::Resume,
         Some(reason) => Decision::Renew(reason),
@@ -192,7 +196,10 @@ mod tests {
     fn a_crash_between_registration_and_note_keeps_the_identity() {
         let about_to_begin = DiskIdentity { next_nonce: 777, ..disk() };
         assert_eq!(decide(&about_to_begin, &registration(40, 777), &found("a")), Decision::Resume);
-        assert_eq!(decide(&about_to_begin, &registration(40, 778), &found("a")), Decision::Renew(RenewReason::OtherRun));
+        assert_eq!(
+            decide(&about_to_begin, &registration(40, 778), &found("a")),
+            Decision::Renew(RenewReason::OtherRun)
+        );
         let clean = DiskIdentity { clean_run: Some(RunId(30)), ..about_to_begin };
         assert_eq!(decide(&clean, &registration(40, 777), &found("b")), Decision::Resume);
         let first = DiskIdentity { run: None, next_nonce: 777, ..disk() };

@@ -30,7 +30,10 @@ pub(crate) fn check(replica: &Replica) {
             }
             if leader.is_activated() {
                 assert!(leader.gate.is_open(), "activated behind a closed gate");
-                assert!(leader.epoch_start_end().is_some_and(|end| core.high_watermark >= end), "activated uncommitted");
+                assert!(
+                    leader.epoch_start_end().is_some_and(|end| core.high_watermark >= end),
+                    "activated uncommitted"
+                );
             }
             assert!(leader.in_sync.record.epoch == core.epoch, "the record is of the epoch led");
         }

@@ -107,7 +107,8 @@ impl Replica {
     pub fn next_deadline(&self) -> Option<Tick> {
         // What was due at the last step was done in it, or waits for something else.
         let due = |at: &Tick| *at > self.now;
-        let refresh = (self.is_elected_unconfirmed() && self.refresh.is_none()).then_some(self.refresh_after).filter(due);
+        let refresh =
+            (self.is_elected_unconfirmed() && self.refresh.is_none()).then_some(self.refresh_after).filter(due);
         let role = match &self.role {
             RoleState::Follower(follower) => follower.deadlines(&self.core).into_iter().flatten().filter(due).min(),
             RoleState::Leader(leader) => leader.deadlines(&self.core).into_iter().flatten().filter(due).min(),
@@ -127,10 +128,9 @@ impl Replica {
         let now = now.max(self.now);
         match &mut self.role {
             RoleState::Leader(leader) => leader.admit(&mut self.core, now, wall),
-            RoleState::Follower(follower) => Err(Refusal::NotLeader {
-                leader: follower.leader.map(|leader| leader.node),
-                epoch: self.core.epoch,
-            }),
+            RoleState::Follower(follower) => {
+                Err(Refusal::NotLeader { leader: follower.leader.map(|leader| leader.node), epoch: self.core.epoch })
+            }
             RoleState::Halted => Err(Refusal::NotLeader { leader: None, epoch: self.core.epoch }),
         }
     }
@@ -424,7 +424,8 @@ impl Replica {
                 self.core.alarm(Alarm::MetadataRegressed { persisted: self.core.epoch, found: record.epoch });
                 self.halt();
             }
-            MetadataOutcome::Read(Some((record, revision))) | MetadataOutcome::Lost { current: Some((record, revision)) } => {
+            MetadataOutcome::Read(Some((record, revision)))
+            | MetadataOutcome::Lost { current: Some((record, revision)) } => {
                 self.observe(now, record, revision, Certainty::Certain);
             }
             // A change of an epoch that has ended meanwhile: what came of it, the record shows.
@@ -468,7 +469,7 @@ impl Replica {
     fn observe(&mut self, now: Tick, record: GroupRecord, revision: Revision, certainty: Certainty) {
         let newer = self.core.record.as_ref().is_none_or(|(_, known)| *known < revision);
         let known = self.core.record.as_ref().is_some_and(|(_, known)| *known == revision);
-        if !newer && !(known && certainty == Certainty::Certain) {
+        if !(newer || known && certainty == Certainty::Certain) {
             return;
         }
         if newer {

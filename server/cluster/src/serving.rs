@@ -100,4 +100,3 @@ pub enum Refusal {
     #[error("leadership is being transferred")]
     Transferring,
 }
-

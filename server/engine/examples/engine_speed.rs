@@ -31,14 +31,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let keys: u64 = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
     let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = parent.join(format!("simplekv-engine-speed-{}", std::process::id()));
-    let outcome = measure(keys, &dir);
-    std::fs::remove_dir_all(&dir)?;
-    outcome
+    for mapped in [false, true] {
+        println!("{} segments", if mapped { "mapped" } else { "unmapped" });
+        let outcome = measure(keys, &dir, mapped);
+        std::fs::remove_dir_all(&dir)?;
+        outcome?;
+    }
+    Ok(())
 }
 
-fn measure(keys: u64, dir: &std::path::Path) -> Result<(), Box<dyn Error>> {
+fn measure(keys: u64, dir: &std::path::Path, mapped: bool) -> Result<(), Box<dyn Error>> {
     let identity = ReplicaIdentity { cluster: ClusterId(1), group: GroupId(1), storage: StorageId(1) };
-    let options = Options { flush: FlushPolicy::Os, ..Options::default() };
+    let mapped_bytes = if mapped { 4 << 30 } else { 0 };
+    let options = Options { flush: FlushPolicy::Os, mapped_bytes, ..Options::default() };
     let open = || Engine::open(Arc::new(RealFs), dir, identity, &options, &mut |_| ());
     let (mut engine, _) = open()?;
 

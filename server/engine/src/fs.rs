@@ -110,12 +110,26 @@ pub trait File: fmt::Debug + Send + Sync {
     /// `StorageFull` if there is not that much room. A file system that cannot reserve just extends the file.
     fn allocate(&self, length: u64) -> io::Result<()>;
 
+    /// Maps the first `length` bytes into memory. What is written later shows there too. `None` if this file cannot be mapped.
+    ///
+    /// Where the disk fails to deliver what a mapping shows, the operating system ends the process: there is no error to return.
+    ///
+    /// # Errors
+    /// Whatever the operating system answers.
+    fn map(&self, length: u64) -> io::Result<Option<Arc<dyn Map>>>;
+
     /// Makes the file's content and length durable (fdatasync).
     ///
     /// # Errors
     /// Whatever the operating system answers. After an error the content must be taken for lost: a second attempt proves nothing,
     /// because the kernel forgets which pages it failed to write.
     fn sync_data(&self) -> io::Result<()>;
+}
+
+/// A file's content as memory, for reading without a call to the operating system.
+pub trait Map: fmt::Debug + Send + Sync {
+    /// Bytes of the file that were written before and are never written again; `None` if they are not within the mapping.
+    fn bytes(&self, offset: u64, length: usize) -> Option<&[u8]>;
 }
 
 /// Reads exactly `buffer.len()` bytes.

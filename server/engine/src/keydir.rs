@@ -15,9 +15,12 @@ use crate::key_hash::KeyHasher;
 use crate::record::ValueType;
 
 pub(crate) use self::entry::Entry;
+use self::segments::Segments;
+pub(crate) use self::segments::Source;
 use self::slot_table::SlotTable;
 
 mod entry;
+mod segments;
 mod slot_table;
 
 /// Rows are allocated in blocks: a replica of a few slots does not pay for all of them.
@@ -50,20 +53,6 @@ struct Expiry {
     hash: u64,
 }
 
-/// The segments records live in, and how many of their bytes are live.
-#[derive(Debug, Default)]
-struct Segments {
-    /// Number of the first row.
-    first: u32,
-    rows: Vec<Option<SegmentRow>>,
-}
-
-#[derive(Debug)]
-struct SegmentRow {
-    file: Arc<dyn File>,
-    live_bytes: u64,
-}
-
 /// A put as the keydir needs it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewEntry<'a> {
@@ -85,11 +74,12 @@ pub(crate) struct Location {
 }
 
 impl Keydir {
-    pub(crate) fn new(hasher: KeyHasher) -> Self {
+    /// An empty keydir; values in up to `mapped_bytes_max` bytes of the newest segments are read through mappings.
+    pub(crate) fn new(hasher: KeyHasher, mapped_bytes_max: u64) -> Self {
         Self {
             hasher,
             blocks: (0..BLOCKS).map(|_| None).collect(),
-            segments: Segments::default(),
+            segments: Segments::new(mapped_bytes_max),
             expiries: BTreeMap::new(),
             cleared: Vec::new(),
             keys: 0,
@@ -141,12 +131,12 @@ impl Keydir {
         self.find(slot, hash, key).filter(|entry| entry.is_visible(self.time))
     }
 
-    pub(crate) fn file(&self, segment: u32) -> Option<&Arc<dyn File>> {
-        self.segments.row(segment).map(|row| &row.file)
+    pub(crate) fn source(&self, segment: u32) -> Option<&Arc<Source>> {
+        self.segments.source(segment)
     }
 
     pub(crate) fn live_bytes(&self, segment: u32) -> u64 {
-        self.segments.row(segment).map_or(0, |row| row.live_bytes)
+        self.segments.live_bytes(segment)
     }
 
     /// When the next key expires; `None` if none ever does.
@@ -155,8 +145,9 @@ impl Keydir {
         self.expiries.range(later..).next().map(|(expiry, _)| expiry.at)
     }
 
-    pub(crate) fn add_segment(&mut self, segment: u32, file: Arc<dyn File>) {
-        self.segments.add(segment, file);
+    /// Takes up a segment. What is returned is no longer needed and may take its time to go: better not under a lock.
+    pub(crate) fn add_segment(&mut self, segment: u32, file: Arc<dyn File>) -> Vec<Arc<Source>> {
+        self.segments.add(segment, file)
     }
 
     /// Takes a segment none of whose records is live out of use.
@@ -289,44 +280,6 @@ fn row_mut(blocks: &mut [Option<Box<[SlotTable; BLOCK_ROWS]>>], slot: Slot) -> &
     let block = blocks.get_mut(slot.index() / BLOCK_ROWS).expect("there is a block for every slot");
     let block = block.get_or_insert_with(|| Box::new(std::array::from_fn(|_| SlotTable::default())));
     block.get_mut(slot.index() % BLOCK_ROWS).expect("a block has all its rows")
-}
-
-impl Segments {
-    fn row(&self, segment: u32) -> Option<&SegmentRow> {
-        self.rows.get(segment.checked_sub(self.first)? as usize)?.as_ref()
-    }
-
-    fn row_mut(&mut self, segment: u32) -> &mut SegmentRow {
-        let row = segment.checked_sub(self.first).and_then(|row| self.rows.get_mut(row as usize));
-        row.and_then(Option::as_mut).expect("a record's segment is known as long as the record is live")
-    }
-
-    fn add(&mut self, segment: u32, file: Arc<dyn File>) {
-        if self.rows.is_empty() {
-            self.first = segment;
-        }
-        let row = segment.checked_sub(self.first).expect("segments are added in order") as usize;
-        assert!(row >= self.rows.len(), "segment {segment} is added twice");
-        self.rows.resize_with(row, || None);
-        self.rows.push(Some(SegmentRow { file, live_bytes: 0 }));
-    }
-
-    fn remove(&mut self, segment: u32) {
-        let row = segment.checked_sub(self.first).and_then(|row| self.rows.get_mut(row as usize));
-        if let Some(row) = row {
-            assert!(row.as_ref().is_none_or(|row| row.live_bytes == 0), "segment {segment} still has live records");
-            *row = None;
-        }
-    }
-
-    fn add_live(&mut self, location: Location) {
-        self.row_mut(location.segment).live_bytes += u64::from(location.length);
-    }
-
-    fn sub_live(&mut self, location: Location) {
-        let row = self.row_mut(location.segment);
-        row.live_bytes = row.live_bytes.checked_sub(u64::from(location.length)).expect("live bytes are exact");
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,28 @@
 //! The engine is synchronous and knows nothing of leaders, followers or who owns a slot. Its caller decides when a batch is
 //! committed, when to flush, and what an acknowledgement means under which [`simplekv_types::FlushPolicy`].
 //!
+//! ```
+//! use std::{path::Path, sync::Arc};
+//! use simplekv_engine::{fs::MemFs, record::{Put, Record, ValueType}, *};
+//! use simplekv_types::{ClusterId, Epoch, GroupId, GroupTime, Lineage, Lsn, Slot, StorageId, limits::VALUE_BYTES_DEFAULT};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = ReplicaIdentity { cluster: ClusterId(1), group: GroupId(1), storage: StorageId(1) };
+//! let (mut engine, _) = Engine::open(Arc::new(MemFs::new()), Path::new("/g1"), identity, &Options::default(), &mut |_| ())?;
+//!
+//! let start = BatchStart { lineage: Lineage(0), epoch: Epoch(1), base: engine.log_end(), time: GroupTime(1), high_watermark: Lsn(0) };
+//! let mut builder = BatchBuilder::new(start, VALUE_BYTES_DEFAULT);
+//! let slot = Slot::of_key(b"k");
+//! builder.push(&Record::Put(Put { slot, key: b"k", value: b"v", value_type: ValueType::String, expire_at: None, origin: None }))?;
+//! engine.append(&builder.finish().into_iter().collect::<Vec<_>>())?;
+//!
+//! engine.flusher().flush()?; // under `always`, before anybody is told
+//! engine.apply_to(engine.log_end(), &mut |_| ()); // once it is committed
+//! assert_eq!(engine.reader().guard().get(slot, b"k")?.map(|found| found.value), Some("v".into()));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The bytes on disk are described in `FORMAT.md`, next to this crate's manifest.
 
 mod applied;

@@ -31,6 +31,10 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How many bytes of recent batches stay in memory for replication. The newest batch always does.
     pub tail_bytes: usize,
+    /// How many bytes of the newest segments are read as memory, which spares a call to the operating system for each value. Where
+    /// the disk fails to deliver a mapped value the process ends, instead of the read; meant for what fits into memory. 0 maps
+    /// nothing.
+    pub mapped_bytes: u64,
     /// Seed of the hash tables. Random in production, so that nobody can choose keys that collide; fixed in a simulation.
     pub hash_seed: u64,
 }
@@ -44,6 +48,12 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { flush: FlushPolicy::Always, segment_bytes: 128 << 20, tail_bytes: 8 << 20, hash_seed: 0 }
+        Self {
+            flush: FlushPolicy::Always,
+            segment_bytes: 128 << 20,
+            tail_bytes: 8 << 20,
+            mapped_bytes: 1 << 30,
+            hash_seed: 0,
+        }
     }
 }

@@ -3,14 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parking_lot::RwLockReadGuard;
 use simplekv_types::{GroupTime, Lsn, Slot};
 
 use crate::engine::Shared;
 use crate::error::ReadError;
-use crate::fs::{File, read_exact_at};
-use crate::keydir::{Entry, Keydir, Location};
+use crate::keydir::{Entry, Keydir, Location, Source};
 use crate::record::{BadRecord, Layout, ValueType};
 
 /// A key's value with what belongs to it.
@@ -37,7 +36,7 @@ pub struct Located {
     pub lsn: Lsn,
     slot: Slot,
     location: Location,
-    file: Arc<dyn File>,
+    source: Arc<Source>,
 }
 
 /// How much a slot holds. Keys that have expired are not counted, once they are removed, which happens soon after.
@@ -168,7 +167,7 @@ impl ReadGuard<'_> {
     /// As [`Located::read`].
     pub fn get(&self, slot: Slot, key: &[u8]) -> Result<Option<Found>, ReadError> {
         let Some(entry) = self.keydir.find_visible(slot, self.shared.hasher.hash(key), key) else { return Ok(None) };
-        let value = read_value(&**self.file(entry), entry.location, slot, entry.lsn)?;
+        let value = read_value(self.source(entry), entry.location, slot, entry.lsn)?;
         Ok(Some(Found { value, value_type: entry.value_type, expire_at: entry.expire_at(), lsn: entry.lsn }))
     }
 
@@ -221,12 +220,12 @@ impl ReadGuard<'_> {
             lsn: entry.lsn,
             slot,
             location: entry.location,
-            file: Arc::clone(self.file(entry)),
+            source: Arc::clone(self.source(entry)),
         }
     }
 
-    fn file(&self, entry: &Entry) -> &Arc<dyn File> {
-        self.keydir.file(entry.location.segment).expect("a live record's segment is known")
+    fn source(&self, entry: &Entry) -> &Arc<Source> {
+        self.keydir.source(entry.location.segment).expect("a live record's segment is known")
     }
 }
 
@@ -242,26 +241,23 @@ impl Located {
     /// # Errors
     /// [`ReadError`]; never anything that was not written.
     pub fn read(&self) -> Result<Found, ReadError> {
-        let value = read_value(&*self.file, self.location, self.slot, self.lsn)?;
+        let value = read_value(&self.source, self.location, self.slot, self.lsn)?;
         Ok(Found { value, value_type: self.value_type, expire_at: self.expire_at, lsn: self.lsn })
     }
 }
 
 /// Reads the record `lsn` and takes its value out.
-fn read_value(file: &dyn File, location: Location, slot: Slot, lsn: Lsn) -> Result<Bytes, ReadError> {
+fn read_value(source: &Source, location: Location, slot: Slot, lsn: Lsn) -> Result<Bytes, ReadError> {
     let (segment, offset) = (u64::from(location.segment), u64::from(location.offset));
-    let mut bytes = vec![0; location.length as usize];
     let corrupt = |reason| ReadError::Corrupt { segment, offset, slot, lsn, reason };
-    read_exact_at(file, offset, &mut bytes).map_err(|error| match error.kind() {
+    let bytes = source.read(location).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => corrupt(BadRecord::CutOff),
         _ => ReadError::Io { segment, offset, slot, error },
     })?;
-    let layout = Layout::verify(&bytes).map_err(corrupt)?;
-    if layout.lsn != lsn || layout.length != bytes.len() {
+    let layout = Layout::verify(bytes.as_slice()).map_err(corrupt)?;
+    if layout.lsn != lsn || layout.length != location.length as usize {
         return Err(ReadError::Misplaced { segment, offset, slot, lsn, found: layout.lsn });
     }
     let value_begins = layout.length - layout.body.len();
-    let mut value = Bytes::from(bytes);
-    value.advance(value_begins);
-    Ok(value)
+    Ok(bytes.into_bytes_from(value_begins))
 }

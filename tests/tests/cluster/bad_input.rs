@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use simplekv_resp::decode::Frame;
-use simplekv_tests::{Cluster, Node, RespConnection, Shape};
+use simplekv_tests::{Cluster, Node, RespConnection, Shape, free_ports, wait};
 use simplekv_types::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -116,4 +116,17 @@ async fn an_unknown_configuration_key_names_the_nearest_one() {
     assert_eq!(node.process.ended(LIMIT).unwrap().code(), Some(2));
     let log = node.process.log();
     assert!(log.contains("flush_intervall_ms") && log.contains("flush_interval_ms"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_does_not_reach_etcd_says_so_and_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let [nobody] = free_ports();
+    let endpoint = format!("127.0.0.1:{nobody}");
+    let mut node = Node::new(dir.path(), NodeId(1), vec![endpoint.clone()], &Vec::new()).unwrap();
+    node.process.start().unwrap();
+    let told = async || node.process.log().contains(&endpoint).then_some(());
+    wait::until("the missing etcd is named", told).await;
+    assert!(node.process.is_running(), "etcd may come up later");
+    assert!(!node.process.log().contains("panicked"));
 }

@@ -8,8 +8,10 @@
 
 mod admin_cli;
 mod bad_input;
+mod damaged_segment_is_replaced;
 mod etcd_may_be_away;
 mod failover_keeps_acknowledged_writes;
+mod local_cluster;
 mod nodes_speak_redis_cluster;
 mod paused_leader_answers_nothing_old;
 mod router_speaks_redis;

@@ -183,7 +183,9 @@ fn redis_error_codes_are_written_in_one_crate() {
         "LOADING ",
         "-ERR ",
     ];
-    let violations = literals(&["router/resp/src/"], |text| CODES.iter().any(|code| text.starts_with(code)));
+    // The command line reads redirects, it does not make them.
+    let may = ["router/resp/src/", "client/cli/src/session.rs"];
+    let violations = literals(&may, |text| CODES.iter().any(|code| text.starts_with(code)));
     crate::assert_none("`simplekv-resp` has the one table of error texts: pass the `Failure`", &violations);
 }
 

@@ -13,7 +13,10 @@ const FILE_LINES: usize = 400;
 
 /// The functions beyond the limit, each with the length it may have. Some are one idea and want to be long; none grows, and the
 /// next one is split or argued for here.
-const LONG_FUNCTIONS: [(&str, &str, usize); 0] = [];
+const LONG_FUNCTIONS: [(&str, &str, usize); 1] = [
+    // One line per key, in the order of the file.
+    ("server/src/config.rs", "check", 75),
+];
 
 #[test]
 fn functions_stay_short_and_long_ones_do_not_grow() {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use crate::tokens::Source;
 
 /// What building and running leave behind.
-const NOT_SOURCE: [&str; 3] = ["target", "data", ".git"];
+const NOT_SOURCE: [&str; 4] = ["target", "data", "data-standalone", ".git"];
 
 /// The repository's root.
 pub(crate) fn root() -> &'static Path {

@@ -111,7 +111,8 @@ fn a_leader_that_asks_is_replaced_by_another() {
 #[test]
 fn an_unknown_outcome_is_tried_again_until_the_record_shows_it() {
     let mut controller = controller([true; 3]);
-    controller.step(Tick::from_millis(60_001), ControllerEvent::Transfer { ticket: 7, group: GROUP, to: Some(NodeId(3)) });
+    controller
+        .step(Tick::from_millis(60_001), ControllerEvent::Transfer { ticket: 7, group: GROUP, to: Some(NodeId(3)) });
     let Some(ControllerEffect::ChangeGroup { id, change, .. }) = effects(&mut controller).pop() else {
         panic!("one election")
     };
@@ -127,7 +128,8 @@ fn an_unknown_outcome_is_tried_again_until_the_record_shows_it() {
 #[test]
 fn a_transfer_to_a_replica_out_of_sync_ends() {
     let mut controller = controller([true; 3]);
-    controller.step(Tick::from_millis(60_001), ControllerEvent::Transfer { ticket: 7, group: GROUP, to: Some(NodeId(9)) });
+    controller
+        .step(Tick::from_millis(60_001), ControllerEvent::Transfer { ticket: 7, group: GROUP, to: Some(NodeId(9)) });
     assert_eq!(effects(&mut controller), []);
     controller.step(Tick::from_millis(60_001) + Duration::from_secs(1), ControllerEvent::Tick);
     let ended = ControllerEffect::TransferEnded { ticket: 7, outcome: TransferOutcome::GivenUp };
@@ -143,7 +145,8 @@ fn nobody_in_sync_is_taken_off_the_assigned() {
     assert_eq!(change.record.replicas, [NodeId(4), NodeId(1), NodeId(2), NodeId(3)]);
     let in_sync = vec![member(1), member(2), member(4)];
     let record = Some(GroupRecord { in_sync, ..change.record.clone() });
-    controller.step(Tick::from_millis(60_002), ControllerEvent::RecordSeen { group: GROUP, record, revision: Revision(102) });
+    controller
+        .step(Tick::from_millis(60_002), ControllerEvent::RecordSeen { group: GROUP, record, revision: Revision(102) });
     // The earlier change is lost by then; its place is taken by the second half.
     let lost = ControllerEvent::Metadata { id: RequestId(1), outcome: MetadataOutcome::Lost { current: None } };
     controller.step(Tick::from_millis(60_002), lost);

@@ -52,7 +52,11 @@ fn the_floor_keeps_a_dead_member_listed() {
     let nodes = nodes(&[facts(1, 1, false), facts(2, 2, true), facts(3, 3, true)]);
     let change = elect(&record(&[1, 2], 2), Revision(7), &nodes, NodeId(2), |m| m.node == NodeId(1)).unwrap();
     assert_eq!(change.record.in_sync, [member(1), member(2)]);
-    assert_eq!(change.registrations, [(NodeId(2), Revision(20))], "nobody intact leaves, only the candidate is compared");
+    assert_eq!(
+        change.registrations,
+        [(NodeId(2), Revision(20))],
+        "nobody intact leaves, only the candidate is compared"
+    );
 }
 
 /// C69: node 3 was wiped and its old incarnation is still listed. Dropping the dead but intact node 1 would leave node 2 and a

@@ -102,7 +102,9 @@ impl Follower {
         let known_end = core.high_watermark.max(self.verified_end);
         let mut known = 0;
         for batch in &batches {
-            if batch.end() > known_end && !(batch.end() <= core.log.end && core.log.epochs.at(batch.base) == batch.epoch) {
+            if batch.end() > known_end
+                && !(batch.end() <= core.log.end && core.log.epochs.at(batch.base) == batch.epoch)
+            {
                 break;
             }
             known += 1;

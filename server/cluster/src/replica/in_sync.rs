@@ -157,12 +157,20 @@ impl InSync {
     }
 
     /// A request has come to its end.
-    pub(crate) fn on_metadata(&mut self, core: &mut Core, now: Tick, id: RequestId, outcome: &MetadataOutcome) -> Learned {
+    pub(crate) fn on_metadata(
+        &mut self,
+        core: &mut Core,
+        now: Tick,
+        id: RequestId,
+        outcome: &MetadataOutcome,
+    ) -> Learned {
         let Some(change) = self.change.as_mut().filter(|change| change.awaits(id)) else { return Learned::NotOurs };
         let retry_at = now + core.config.timing.metadata_retry;
         let phase = std::mem::replace(&mut change.phase, Phase::Reading { id: None, at: now });
         match (phase, outcome) {
-            (Phase::Proposed { record, .. }, MetadataOutcome::Succeeded { revision }) => Learned::Record(record, *revision),
+            (Phase::Proposed { record, .. }, MetadataOutcome::Succeeded { revision }) => {
+                Learned::Record(record, *revision)
+            }
             (Phase::Restoring { .. }, MetadataOutcome::Succeeded { revision }) => {
                 Learned::Record(Box::new(self.record.clone()), *revision)
             }

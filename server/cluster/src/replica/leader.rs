@@ -283,7 +283,8 @@ impl Leader {
 
     pub(crate) fn deadlines(&self, core: &Core) -> [Option<Tick>; 8] {
         let timing = &core.config.timing;
-        let heartbeat = self.followers.values().filter_map(|progress| progress.sent_at).min().map(|at| at + timing.heartbeat);
+        let heartbeat =
+            self.followers.values().filter_map(|progress| progress.sent_at).min().map(|at| at + timing.heartbeat);
         let fence = self.fence_asked_at.filter(|_| !self.gate.is_open()).map(|at| at + timing.heartbeat);
         [
             heartbeat.filter(|_| !self.probe.was_stalled()),

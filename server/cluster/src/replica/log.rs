@@ -186,7 +186,10 @@ mod tests {
         let mut log = Log::new(Recovered::empty(Lineage(0)));
         log.write(Tick::from_millis(10), &header(0, 1));
         assert!(!log.ask_flush(Tick::from_millis(10), FlushPolicy::Replicated, &timing));
-        assert_eq!(log.flush_due(FlushPolicy::Replicated, &timing), Some(Tick::from_millis(10) + Duration::from_millis(200)));
+        assert_eq!(
+            log.flush_due(FlushPolicy::Replicated, &timing),
+            Some(Tick::from_millis(10) + Duration::from_millis(200))
+        );
         assert!(log.ask_flush(Tick::from_millis(210), FlushPolicy::Replicated, &timing));
         assert!(!log.ask_flush(Tick::from_millis(500), FlushPolicy::Os, &timing));
     }

@@ -56,7 +56,8 @@ impl Leader {
         let me = core.me();
         let others = || self.in_sync.record.in_sync.iter().copied().filter(|member| *member != me);
         let superseded = others().find(|member| failover::standing(&core.nodes, *member) == Standing::Superseded);
-        superseded.or_else(|| others().find(|member| self.should_leave(core, now, *member) && self.would_help(core, now)))
+        superseded
+            .or_else(|| others().find(|member| self.should_leave(core, now, *member) && self.would_help(core, now)))
     }
 
     /// Whether those that keep up are enough. If not, somebody who lags is needed in any case, and the fewer are in sync the fewer
@@ -146,7 +147,8 @@ impl Leader {
         if stays {
             return self.in_sync.abandon(retry_at);
         }
-        let joined = join.is_none_or(|join| self.progress_of(join.member).is_some_and(|progress| progress.echo >= join.since));
+        let joined =
+            join.is_none_or(|join| self.progress_of(join.member).is_some_and(|progress| progress.echo >= join.since));
         let left = leave.is_none_or(|leave| leave.revoked || now >= self.holder_until(leave.member));
         if !left {
             self.revoke_again(core, now);

@@ -109,7 +109,8 @@ impl Leader {
     /// A read lease for a follower that asked: never longer than this leader's own, and only to one that every commit waits for and
     /// that has this epoch's start, hence everything committed before it.
     fn grant(&self, core: &Core, now: Tick, progress: &mut Progress, sending: &Sending) -> Option<Grant> {
-        let requested_at = progress.lease_request.filter(|request| progress.granted.is_none_or(|last| last < *request))?;
+        let requested_at =
+            progress.lease_request.filter(|request| progress.granted.is_none_or(|last| last < *request))?;
         let member = Member { node: progress.node, storage: progress.storage()? };
         let entitled = core.config.grant_read_leases
             && now < sending.lease_until

@@ -63,7 +63,10 @@ fn run_all(first: u64, nodes: u32) {
         }
     }
     println!("{total:?}");
-    assert!(total.acknowledged > 1000 && total.elections > 100 && total.lease_reads > 1000, "the schedules do too little");
+    assert!(
+        total.acknowledged > 1000 && total.elections > 100 && total.lease_reads > 1000,
+        "the schedules do too little"
+    );
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -115,7 +118,7 @@ fn schedule(world: &mut World, seed: u64) -> Summary {
     while world.now < end {
         let pause = rng.below(ms(60));
         world.run(pause);
-        if rng.chance(60) {
+        if rng.chance(80) {
             if let Some(kind) = rng.pick(&kinds) {
                 kind.strike(world, &mut rng);
             }
@@ -143,27 +146,33 @@ enum Kind {
     Restart,
     CutOneWay,
     Isolate,
+    Split,
     HoldOneWay,
     HealLinks,
     Pause,
     DiskHang,
     MetadataOutage,
+    SessionLoss,
+    Elect,
     Transfer,
     Stop,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 16] = [
     Kind::Crash,
     Kind::PowerLoss,
     Kind::Wipe,
     Kind::Restart,
     Kind::CutOneWay,
     Kind::Isolate,
+    Kind::Split,
     Kind::HoldOneWay,
     Kind::HealLinks,
     Kind::Pause,
     Kind::DiskHang,
     Kind::MetadataOutage,
+    Kind::SessionLoss,
+    Kind::Elect,
     Kind::Transfer,
     Kind::Stop,
 ];
@@ -190,16 +199,17 @@ impl Kind {
             Self::CutOneWay if node != other => world.set_link(node, other, Link::Cut),
             Self::HoldOneWay if node != other => world.set_link(node, other, Link::Held),
             Self::CutOneWay | Self::HoldOneWay => (),
-            Self::Isolate => {
-                for peer in all.into_iter().filter(|peer| *peer != node) {
-                    world.set_link(node, peer, Link::Cut);
-                    world.set_link(peer, node, Link::Cut);
-                }
+            Self::Isolate => cut_off(world, &[node], &all),
+            Self::Split => {
+                let side: Vec<NodeId> = all.iter().copied().filter(|_| rng.chance(500)).collect();
+                cut_off(world, &side, &all);
             }
             Self::HealLinks => world.heal_links(),
             Self::Pause => world.pause(node, duration),
             Self::DiskHang => world.hang_disk(node, duration),
             Self::MetadataOutage => world.metadata_down = !world.metadata_down,
+            Self::SessionLoss => world.lose_session(node, duration),
+            Self::Elect => elect_somebody(world, rng),
             Self::Transfer => world.transfer(node, (rng.chance(500) && node != other).then_some(other)),
             Self::Stop => world.stop(node),
         }
@@ -207,6 +217,28 @@ impl Kind {
         if rng.chance(300) {
             restart_all(world);
         }
+    }
+}
+
+/// Cuts all links between one side and everybody else.
+fn cut_off(world: &mut World, side: &[NodeId], all: &[NodeId]) {
+    for &a in side {
+        for &b in all.iter().filter(|node| !side.contains(node)) {
+            world.set_link(a, b, Link::Cut);
+            world.set_link(b, a, Link::Cut);
+        }
+    }
+}
+
+/// Elects a living in-sync replica for no reason at all: nothing may depend on the evidence for an election.
+fn elect_somebody(world: &mut World, rng: &mut Rng) {
+    let alive: Vec<NodeId> = world
+        .intact_members()
+        .map(|member| member.node)
+        .filter(|node| world.is_registered_and_running(*node))
+        .collect();
+    if let Some(node) = rng.pick(&alive) {
+        world.elect(*node);
     }
 }
 
@@ -231,9 +263,8 @@ fn write_somewhere(world: &mut World, rng: &mut Rng) {
 }
 
 fn leaders(world: &World) -> Vec<NodeId> {
-    let leads = |node: NodeId| {
-        world.process(node).is_some_and(|process| process.replica.serving().role == Role::Leader)
-    };
+    let leads =
+        |node: NodeId| world.process(node).is_some_and(|process| process.replica.serving().role == Role::Leader);
     world.nodes.keys().copied().filter(|node| leads(*node)).collect()
 }
 
@@ -262,7 +293,10 @@ fn heal(world: &mut World) {
         }
         world.run(ms(50));
     }
-    assert!(written.iter().any(|write| world.oracle.is_acknowledged(*write)), "no write succeeds after everything healed");
+    assert!(
+        written.iter().any(|write| world.oracle.is_acknowledged(*write)),
+        "no write succeeds after everything healed"
+    );
     let end = world.now + ms(30_000);
     let everybody = nodes.len();
     let whole = |world: &World| {

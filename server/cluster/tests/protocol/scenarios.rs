@@ -143,7 +143,9 @@ fn obey(world: &mut World, command: &Command) {
             nodes(command).into_iter().for_each(|node| world.forget_tail(node, records));
         }
         "pause" => nodes(command).into_iter().for_each(|node| world.pause(node, ms(number(command, "for").unwrap()))),
-        "hang-disk" => nodes(command).into_iter().for_each(|node| world.hang_disk(node, ms(number(command, "for").unwrap()))),
+        "hang-disk" => {
+            nodes(command).into_iter().for_each(|node| world.hang_disk(node, ms(number(command, "for").unwrap())))
+        }
         "metadata" => metadata(world, command),
         "transfer" => {
             let to = number(command, "to").map(|node| NodeId(u32::try_from(node).unwrap()));

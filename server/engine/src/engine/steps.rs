@@ -55,12 +55,13 @@ impl Engine {
         };
         self.shared.log.write().roll(new.segment.clone(), from, new.offset);
         let mut keydir = self.shared.keydir.write();
-        keydir.add_segment(new.segment.id, Arc::clone(&new.segment.file));
+        let retired = keydir.add_segment(new.segment.id, Arc::clone(&new.segment.file));
         let (cut_off, kept): (Vec<Segment>, Vec<Segment>) =
             before.into_iter().partition(|other| u64::from(other.id) > from.segment);
         // Nothing of a segment that is cut off as a whole was ever applied.
         cut_off.iter().for_each(|segment| keydir.remove_segment(segment.id));
         drop(keydir);
+        drop(retired);
         if let Some(sealed) = kept.last() {
             self.log.tidy(sealed, from.offset);
         }

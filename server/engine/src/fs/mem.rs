@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use self::inode::Inode;
 use self::random::Random;
-use super::{File, Fs, Lock};
+use super::{File, Fs, Lock, Map};
 
 mod inode;
 mod random;
@@ -405,6 +405,11 @@ impl File for MemFile {
             inode.set_length(length);
         }
         Ok(())
+    }
+
+    fn map(&self, _length: u64) -> io::Result<Option<Arc<dyn Map>>> {
+        // Faults could not be injected into memory.
+        Ok(None)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
 use rustix::io::Errno;
 
-use super::{File, Fs, Lock};
+use self::map::RealMap;
+use super::{File, Fs, Lock, Map};
+
+mod map;
 
 /// The operating system's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,6 +138,10 @@ impl File for RealFile {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             done => Ok(done?),
         }
+    }
+
+    fn map(&self, length: u64) -> io::Result<Option<Arc<dyn Map>>> {
+        Ok(Some(Arc::new(RealMap::new(&self.0, length)?)))
     }
 
     fn sync_data(&self) -> io::Result<()> {

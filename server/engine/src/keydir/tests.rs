@@ -4,7 +4,7 @@ use super::*;
 use crate::fs::{Fs, MemFs};
 
 fn keydir() -> Keydir {
-    let mut keydir = Keydir::new(KeyHasher::new(1));
+    let mut keydir = Keydir::new(KeyHasher::new(1), 0);
     keydir.add_segment(1, MemFs::new().create_new(Path::new("/1")).unwrap());
     keydir
 }

@@ -92,6 +92,22 @@ fn a_record_cut_anywhere_is_noticed() {
     }
 }
 
+#[test]
+fn a_record_with_any_byte_changed_and_a_matching_checksum_is_read_or_refused() {
+    for record in samples() {
+        let bytes = encoded(&record, 1, false);
+        for (at, change) in (4..bytes.len()).flat_map(|at| [0, 1, 0x7f, 0x80, 0xff].map(|change| (at, change))) {
+            let mut changed = bytes.clone();
+            changed[at] = change;
+            let checksum = crate::checksum::crc32c(&changed[4..]);
+            changed[..4].copy_from_slice(&checksum.to_le_bytes());
+            // Whatever comes out can be written again as it is.
+            let Ok(decoded) = Decoded::read(&changed) else { continue };
+            assert_eq!(encoded(&decoded.record, decoded.lsn.0, decoded.continues), changed, "byte {at} of {record:?}");
+        }
+    }
+}
+
 /// The bytes stand in FORMAT.md. They may be added to, never changed.
 #[test]
 fn golden_bytes() {

@@ -36,7 +36,9 @@ impl Chain {
         for id in &manifest.log {
             let linked = open(fs, dir, identity, *id)?;
             if let Some(before) = segments.last_mut() {
-                if linked.link.from.segment != u64::from(before.segment.id) || linked.link.from.offset < FIRST_FRAME {
+                if linked.link.from.segment != u64::from(before.segment.id)
+                    || !(FIRST_FRAME..u64::from(u32::MAX)).contains(&linked.link.from.offset)
+                {
                     let what = format!("it continues segment {}", linked.link.from.segment);
                     return Err(OpenError::Inconsistent { path: dir.segment_path(*id), offset: FIRST_FRAME, what });
                 }

@@ -60,7 +60,7 @@ impl Scan {
     pub(super) fn new(options: &Options) -> Self {
         let hasher = KeyHasher::new(options.hash_seed);
         let found = Found {
-            keydir: Keydir::new(hasher.clone()),
+            keydir: Keydir::new(hasher.clone(), options.mapped_bytes),
             hasher,
             map: LogMap::new(options.tail_bytes),
             queue: VecDeque::new(),

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use parking_lot::Mutex;
 use simplekv_engine::Engine;
-use simplekv_engine::fs::{File, Fs, Lock, MemFs};
+use simplekv_engine::fs::{File, Fs, Lock, Map, MemFs};
 use simplekv_types::Lsn;
 
 use crate::support::{DIR, append, identity, next, open, options, put, whole_log};
@@ -94,6 +94,10 @@ impl File for SlowFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         self.file.allocate(length)
+    }
+
+    fn map(&self, length: u64) -> io::Result<Option<Arc<dyn Map>>> {
+        self.file.map(length)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -1,13 +1,14 @@
 //! Readers see whole commands, in the order of the log, and are not kept waiting by large batches.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use simplekv_engine::BatchBuilder;
-use simplekv_engine::fs::MemFs;
+use simplekv_engine::fs::{MemFs, RealFs};
+use simplekv_engine::{BatchBuilder, Engine, Options};
 use simplekv_types::limits::VALUE_BYTES_MAX;
 use simplekv_types::{Lsn, Slot};
 
-use crate::support::{append, apply_all, delete, get, next, open, put, write};
+use crate::support::{append, apply_all, delete, get, identity, next, open, options, put, write};
 
 #[test]
 fn no_reader_ever_sees_half_a_command() {
@@ -64,6 +65,32 @@ fn what_was_located_stays_readable_after_it_was_replaced() {
     write(&mut engine, &[put("b", &"v".repeat(40_000))]);
     let found = located.read().unwrap();
     assert_eq!((&found.value[..], found.lsn), (b"1".as_slice(), Lsn(0)));
+}
+
+#[test]
+fn values_are_the_same_through_mappings_and_through_calls() {
+    let parent = tempfile::tempdir().unwrap();
+    // Room for two segments and a half: the older ones lose their mappings while they are read.
+    let options = Options { mapped_bytes: 40 << 10, ..options() };
+    let open = || Engine::open(Arc::new(RealFs), parent.path(), identity(), &options, &mut |_| ()).unwrap().0;
+    let mut engine = open();
+    let value = |i: usize| format!("{i}").repeat(i % 700);
+    let first = {
+        write(&mut engine, &[put("first", "1")]);
+        engine.reader().guard().locate(Slot::of_key(b"first"), b"first").unwrap()
+    };
+    for i in 0..300 {
+        write(&mut engine, &[put(&format!("key{i}"), &value(i))]);
+        append(&mut engine, &[put("cut off", &value(i))]);
+        engine.truncate_to(engine.applied()).unwrap();
+        assert_eq!(get(&engine, &format!("key{}", i / 2)), Some(value(i / 2)));
+    }
+    assert!(engine.segment_stats().len() > 10);
+    assert_eq!(&first.read().unwrap().value[..], b"1");
+    drop(engine);
+    let mut engine = open();
+    apply_all(&mut engine);
+    assert!((0..300).all(|i| get(&engine, &format!("key{i}")) == Some(value(i))));
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(crate) fn identity() -> ReplicaIdentity {
 
 /// Small segments, so that tests roll and copy little.
 pub(crate) fn options() -> Options {
-    Options { flush: FlushPolicy::Always, segment_bytes: 16 << 10, tail_bytes: 4 << 10, hash_seed: 7 }
+    Options { flush: FlushPolicy::Always, segment_bytes: 16 << 10, tail_bytes: 4 << 10, mapped_bytes: 0, hash_seed: 7 }
 }
 
 pub(crate) fn try_open(fs: &MemFs) -> Result<(Engine, Recovery), OpenError> {

@@ -20,14 +20,8 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn new(storage: StorageId, flush: FlushPolicy, boot: u64) -> Self {
-        let identity = DiskIdentity {
-            storage,
-            run: None,
-            next_nonce: 0,
-            boot_id: boot.to_string(),
-            flush,
-            clean_run: None,
-        };
+        let identity =
+            DiskIdentity { storage, run: None, next_nonce: 0, boot_id: boot.to_string(), flush, clean_run: None };
         Self { identity, log: Vec::new(), durable_end: Lsn::ZERO, epoch: Epoch::ZERO, lossy: false, truncations: 0 }
     }
 
@@ -38,7 +32,10 @@ impl Disk {
     pub(crate) fn append(&mut self, batch: Batch) {
         assert_eq!(batch.base, self.log_end(), "a gap in the log");
         if let Some(last) = self.log.last() {
-            assert!(last.epoch <= batch.epoch && last.time <= batch.time, "epoch or time falls: {last:?} then {batch:?}");
+            assert!(
+                last.epoch <= batch.epoch && last.time <= batch.time,
+                "epoch or time falls: {last:?} then {batch:?}"
+            );
         }
         self.log.push(batch);
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use simplekv_cluster::{GroupChange, MetadataOutcome, NodeFacts};
 use simplekv_types::{
-    Epoch, FlushPolicy, GroupRecord, Leadership, Member, NodeAddresses, NodeId, NodeRecord, Registration, Revision, RunId,
-    StorageId,
+    Epoch, FlushPolicy, GroupRecord, Leadership, Member, NodeAddresses, NodeId, NodeRecord, Registration, Revision,
+    RunId, StorageId,
 };
 
 #[derive(Clone, Debug)]
@@ -68,7 +68,8 @@ impl Metadata {
         let record = &mut self.record;
         record.epoch = record.epoch.next();
         record.leader = Some(leader);
-        let fenced: Vec<Member> = record.in_sync.iter().copied().filter(|member| !record.fence.contains(member)).collect();
+        let fenced: Vec<Member> =
+            record.in_sync.iter().copied().filter(|member| !record.fence.contains(member)).collect();
         record.fence.extend(fenced);
         record.fence_ms = record.fence_ms.max(record.lease_ms);
         self.touch_record();

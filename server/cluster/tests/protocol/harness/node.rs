@@ -1,6 +1,6 @@
 //! One node: a directory, a clock, and at times a process.
 
-use simplekv_cluster::{Replica, Serving};
+use simplekv_cluster::{Event, Replica, Serving};
 use simplekv_types::{Lsn, Member, NodeId, RunId, Tick};
 
 use super::disk::Disk;
@@ -63,4 +63,6 @@ pub(crate) struct Process {
     pub(crate) wake_at: Option<u64>,
     /// It was told that it will be ended.
     pub(crate) stopping: bool,
+    /// What could not be sent as asked.
+    pub(crate) sent_less: Vec<Event>,
 }

@@ -42,7 +42,11 @@ impl Oracle {
             Some(committed) => assert_eq!(*committed, is, "{node} applies another batch at {end}"),
             None => {
                 let last = self.committed_end();
-                assert_eq!(last, batch.base, "{node} commits {}..{end}, but everything is committed up to {last}", batch.base);
+                assert_eq!(
+                    last, batch.base,
+                    "{node} commits {}..{end}, but everything is committed up to {last}",
+                    batch.base
+                );
                 self.committed.insert(end, is);
                 self.committed_writes.insert(is.1);
                 return true;
@@ -55,7 +59,13 @@ impl Oracle {
     pub(crate) fn truncate(&self, node: NodeId, dropped: &[Batch]) {
         for batch in dropped {
             let committed = self.committed.get(&batch.end()) == Some(&(batch.epoch, content(batch)));
-            assert!(!committed, "{node} truncates {}..{} of epoch {}, which is committed", batch.base, batch.end(), batch.epoch);
+            assert!(
+                !committed,
+                "{node} truncates {}..{} of epoch {}, which is committed",
+                batch.base,
+                batch.end(),
+                batch.epoch
+            );
         }
     }
 

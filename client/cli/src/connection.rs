@@ -1,0 +1,148 @@
+//! The connection to a router or node: one request, one reply.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use simplekv_resp::ReplyError;
+use simplekv_resp::decode::{Decoder, Frame};
+use simplekv_resp::encode;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const READ_BYTES: usize = 64 << 10;
+
+/// Where a router or node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    host: String,
+    port: u16,
+}
+
+impl Server {
+    pub(crate) fn new(host: &str, port: u16) -> Self {
+        Self { host: host.trim_matches(['[', ']']).to_owned(), port }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (host, port) = text.rsplit_once(':').ok_or("expected host:port")?;
+        let port = port.parse().map_err(|_| format!("`{port}` is not a port"))?;
+        if host.is_empty() { Err("expected host:port".into()) } else { Ok(Self::new(host, port)) }
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    #[error("cannot connect to {server}: {reason}{}", advice(reason))]
+    Connect { server: Server, reason: io::Error },
+    /// The request was sent; a write may have been done.
+    #[error("the connection to {server} was lost, the command may have been executed: {reason}")]
+    Lost { server: Server, reason: io::Error },
+    #[error("{server} does not speak the Redis protocol: {reason}")]
+    Foreign { server: Server, reason: ReplyError },
+}
+
+fn advice(reason: &io::Error) -> &'static str {
+    match reason.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "\nNothing listens there. Start a cluster with `make run`, or name another address with --server HOST:PORT."
+        }
+        _ => "",
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    server: Server,
+    stream: TcpStream,
+    input: BytesMut,
+    decoder: Decoder,
+}
+
+impl Connection {
+    pub(crate) fn open(server: &Server) -> Result<Self, ConnectionError> {
+        let stream = connect(server).map_err(|reason| ConnectionError::Connect { server: server.clone(), reason })?;
+        Ok(Self { server: server.clone(), stream, input: BytesMut::new(), decoder: Decoder::new() })
+    }
+
+    /// Whether the other side has closed the connection while nothing was asked.
+    pub(crate) fn is_stale(&self) -> bool {
+        let mut byte = [0];
+        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut byte));
+        let is_blocking = self.stream.set_nonblocking(false).is_ok();
+        !is_blocking || !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    pub(crate) fn ask(&mut self, words: &[Bytes]) -> Result<Frame, ConnectionError> {
+        let mut out = BytesMut::new();
+        encode::request(words, &mut out);
+        self.stream.write_all(&out).map_err(|reason| self.lost(reason))?;
+        loop {
+            match self.decoder.next(&mut self.input) {
+                // Not an answer to anything we asked.
+                Ok(Some(Frame::Push(_))) => continue,
+                Ok(Some(frame)) => return Ok(frame),
+                Ok(None) => (),
+                Err(reason) => return Err(ConnectionError::Foreign { server: self.server.clone(), reason }),
+            }
+            let mut bytes = vec![0; READ_BYTES];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => self.input.extend_from_slice(bytes.get(..count).unwrap_or_default()),
+                Err(reason) if reason.kind() == io::ErrorKind::Interrupted => (),
+                Err(reason) => return Err(self.lost(reason)),
+            }
+        }
+    }
+
+    fn lost(&self, reason: io::Error) -> ConnectionError {
+        ConnectionError::Lost { server: self.server.clone(), reason }
+    }
+}
+
+fn connect(server: &Server) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_read_as_it_is_printed() {
+        for text in ["127.0.0.1:7379", "db.example:1", "[::1]:7379"] {
+            assert_eq!(text.parse::<Server>().unwrap().to_string(), text);
+        }
+        for text in ["", "7379", "h:", ":1", "h:70000"] {
+            assert!(text.parse::<Server>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! From a typed line to words.
+
+use bytes::{Bytes, BytesMut};
+use simplekv_resp::{Parser, RequestLimits};
+
+/// The words of a line: separated by blanks, with quotes and `\x` escapes as in redis-cli.
+///
+/// # Errors
+/// For people, if a quote is not closed or is followed by something other than a blank.
+pub(crate) fn words(line: &[u8]) -> Result<Vec<Bytes>, String> {
+    let mut input = BytesMut::with_capacity(line.len() + 2);
+    // The blank in front keeps a line that begins with `*` from being taken for the protocol's other form.
+    input.extend_from_slice(b" ");
+    input.extend_from_slice(line);
+    input.extend_from_slice(b"\n");
+    let limits = RequestLimits { inline_bytes: usize::MAX, ..RequestLimits::default() };
+    match Parser::new(limits).next(&mut input) {
+        Ok(words) => Ok(words.into_iter().flatten().collect()),
+        Err(_) => Err("invalid argument(s): a quote is not closed, or its word goes on behind it".to_owned()),
+    }
+}
+
+/// Whether the line ends inside a quote, so that it goes on with the next one.
+pub(crate) fn is_open(line: &str) -> bool {
+    let (mut quote, mut escaped) = (None, false);
+    for c in line.chars() {
+        match quote {
+            _ if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            Some(_) => (),
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None => (),
+        }
+    }
+    quote.is_some()
+}
+
+/// Whether a line names a password.
+pub(crate) fn is_secret(line: &str) -> bool {
+    let words: Vec<String> = line.split_whitespace().take(6).map(str::to_ascii_lowercase).collect();
+    match words.first().map(String::as_str) {
+        Some("auth") => true,
+        Some("hello") => words.iter().any(|word| word == "auth"),
+        Some("acl" | "config") => words.iter().any(|word| word == "setuser" || word.contains("pass")),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_and_escapes_make_any_bytes() {
+        let words = |line: &str| super::words(line.as_bytes()).unwrap();
+        assert_eq!(words(r#" set  k "a b" "#), ["set", "k", "a b"]);
+        assert_eq!(words(r#"set k "\x00\xff\n\"""#)[2][..], *b"\x00\xff\n\"");
+        assert_eq!(words(r"set k 'it\'s \x41'"), ["set", "k", r"it's \x41"]);
+        assert_eq!(words("*1"), ["*1"]);
+        assert!(words("   ").is_empty());
+        assert!(super::words(br#"get "k"#).is_err());
+        assert!(super::words(br#"get "k"x"#).is_err());
+    }
+
+    #[test]
+    fn an_open_quote_goes_on_with_the_next_line() {
+        assert!(is_open(r#"set k "a"#));
+        assert!(is_open(r#"set k "a\""#));
+        assert!(!is_open(r#"set k "a\"b" 'c"d'"#));
+    }
+
+    #[test]
+    fn lines_with_passwords_are_recognised() {
+        for line in
+            ["AUTH secret", " auth me secret", "hello 3 AUTH me secret", "config set requirepass x", "acl setuser x"]
+        {
+            assert!(is_secret(line), "{line}");
+        }
+        for line in ["get auth", "hello 3", "set password x", ""] {
+            assert!(!is_secret(line), "{line}");
+        }
+    }
+}
