@@ -202,7 +202,8 @@ impl Case<'_> {
         }
         match route(self.plan, self.topology, self.progress.asked, self.dice) {
             Some(node) => self.send(node),
-            None => self.wait(self.unroutable(), true),
+            // Nothing was sent and nothing will be before somebody is there to send it to: no retry that a budget should slow down.
+            None => self.pause(self.unroutable(), true, false),
         }
     }
 
@@ -279,11 +280,16 @@ impl Case<'_> {
         if !self.plan.retry && self.progress.attempts > 0 {
             return self.refuse(error);
         }
+        let over_budget = !(self.budget)();
+        self.pause(error, refresh, over_budget)
+    }
+
+    fn pause(&mut self, error: Error, refresh: bool, over_budget: bool) -> Action {
         self.progress.last = Some(error);
         let step = self.progress.pauses;
         self.progress.pauses += 1;
         self.progress.redirects = 0;
-        Action::Pause { step, over_budget: !(self.budget)(), refresh }
+        Action::Pause { step, over_budget, refresh }
     }
 
     /// Ends with what happened last.

@@ -44,8 +44,7 @@ impl Backoff {
     /// Sleeps for the `step`th pause, but not beyond `until`, and not beyond the arrival of a topology other than `seen` that
     /// satisfies `enough`.
     ///
-    /// `over_budget` adds the greatest pause, which nothing cuts short: too large a share of the requests are retries, so these
-    /// come later, but they do come.
+    /// `over_budget` adds the greatest pause: too large a share of the requests are retries, so these come later, but they do come.
     pub(crate) async fn pause(
         &self,
         step: u32,
@@ -55,14 +54,12 @@ impl Backoff {
         seen: &Arc<Topology>,
         enough: impl Fn(&Topology) -> bool,
     ) {
-        let now = Instant::now();
-        if over_budget {
-            return tokio::time::sleep_until((now + self.ceiling + self.draw(step)).min(until)).await;
-        }
+        let extra = if over_budget { self.ceiling } else { Duration::ZERO };
+        let end = (Instant::now() + self.draw(step) + extra).min(until);
         let mut topologies = slots.subscribe();
         let arrival = topologies.wait_for(|topology| !Arc::ptr_eq(topology, seen) && enough(topology));
         // Whether it arrived or the time is up, the caller looks at the topology again.
-        let _ = tokio::time::timeout_at((now + self.draw(step)).min(until), arrival).await;
+        let _ = tokio::time::timeout_at(end, arrival).await;
     }
 }
 

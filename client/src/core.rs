@@ -224,8 +224,9 @@ impl Core {
 
     async fn drained(&self) {
         // Only on the way out, so a look now and then is cheaper than a signal on every request.
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
         while self.in_flight.load(Ordering::Relaxed) > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            looks.tick().await;
         }
     }
 }

@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 use simplekv_types::{ClientId, GroupTime, Reply};
 use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::debug;
 
 use crate::backoff::Backoff;
@@ -25,6 +26,9 @@ const FRAME_OPS_MAX: usize = 256;
 /// A frame is closed once its arguments hold this many bytes; a larger operation travels alone. Operations handed over together
 /// are never parted, so a frame may exceed both limits by one such parcel.
 const FRAME_BYTES_MAX: usize = 256 << 10;
+
+/// How often to look for abandoned requests while nothing leaves.
+const TIDY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One request on its way to a node.
 #[derive(Debug)]
@@ -145,8 +149,7 @@ impl Task {
     async fn run(mut self) {
         let mut failures = 0;
         while !self.waiting.is_empty() || self.queue.recv_many(&mut self.waiting, FRAME_OPS_MAX).await > 0 {
-            let opening = self.surroundings.transport.open_lane(Arc::clone(&self.address));
-            match opening.await {
+            match self.open().await {
                 Ok(link) => {
                     failures = 0;
                     self.set_down(false);
@@ -162,10 +165,30 @@ impl Task {
         }
     }
 
+    async fn open(&mut self) -> Result<LaneLink, TransportError> {
+        let mut opening = self.surroundings.transport.open_lane(Arc::clone(&self.address));
+        loop {
+            match tokio::time::timeout(TIDY_INTERVAL, &mut opening).await {
+                Ok(opened) => return opened,
+                Err(_) => self.tidy(),
+            }
+        }
+    }
+
+    /// Drops requests that nobody waits for any more, so that they do not take up the queue while nothing leaves.
+    fn tidy(&mut self) {
+        while let Ok(parcel) = self.queue.try_recv() {
+            self.waiting.push(parcel);
+        }
+        self.waiting.retain(|parcel| parcel.iter().any(|op| !op.waiter.is_closed()));
+    }
+
     /// Runs the stream until it ends; says why it did.
     async fn serve(&mut self, link: LaneLink) -> Option<TransportError> {
         let LaneLink { frames, mut replies } = link;
         let mut is_open = true;
+        let mut tidying = tokio::time::interval(TIDY_INTERVAL);
+        tidying.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let must_send = !self.waiting.is_empty();
             if !is_open && !must_send && self.in_flight.is_empty() {
@@ -186,6 +209,8 @@ impl Task {
                 count = self.queue.recv_many(&mut self.waiting, FRAME_OPS_MAX), if is_open && !must_send => {
                     is_open = count > 0;
                 }
+                // The stream takes nothing: the node does not read.
+                _ = tidying.tick(), if must_send => self.tidy(),
             }
         }
     }

@@ -152,7 +152,7 @@ impl Topology {
         Self::new(0, ClusterId(0), SlotMapVersion(0), [], Vec::new(), Vec::new())
     }
 
-    /// Whether this is [`Topology::unknown`].
+    /// Whether no node has told anything yet.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.version == 0 && self.nodes.is_empty()

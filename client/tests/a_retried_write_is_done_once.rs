@@ -22,7 +22,8 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_identity() {
             let dedupe = op.dedupe.unwrap();
             (dedupe.seq, dedupe.deadline, &op.client) == (first.seq, first.deadline, &attempts[0].client)
         }));
-        assert_eq!(first.deadline, GroupTime(1_060_000), "a minute after the last time heard of the group");
+        let a_minute_on = GroupTime(1_060_000)..GroupTime(1_120_000);
+        assert!(a_minute_on.contains(&first.deadline), "a minute after the group's time: {}", first.deadline);
         assert_eq!(cluster.world.keys.lock().executed_writes, 1);
     }
 }
@@ -37,7 +38,8 @@ async fn without_a_known_group_time_the_deadline_stays_open_on_every_attempt() {
     kv.incr("n").await.unwrap();
     kv.incr("n").await.unwrap();
     let deadlines: Vec<u64> = cluster.seen().iter().map(|op| op.dedupe.unwrap().deadline.0).collect();
-    assert_eq!(deadlines, [0, 0, 1_060_000, 1_060_000], "the second write knows the time of the first one's answer");
+    let [0, 0, third, fourth] = deadlines[..] else { panic!("{deadlines:?}") };
+    assert!(third >= 1_060_000 && third == fourth, "the second write knows the time of the first one's answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

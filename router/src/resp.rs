@@ -28,7 +28,6 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
 }
 
 async fn refuse(mut stream: TcpStream) {
-    let text = b"-ERR max number of clients reached\r\n";
     // It may be gone already, and it must not hold us up.
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(text)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(simplekv_resp::TOO_MANY_CLIENTS)).await;
 }

@@ -74,17 +74,14 @@ impl Execution {
     pub(crate) async fn finish(mut self) -> Vec<Answer> {
         for outstanding in std::mem::take(&mut self.outstanding) {
             let outcome = tokio::time::timeout_at(outstanding.deadline, outstanding.answers).await;
-            let failure = |wrote: bool| match (&outcome, wrote) {
-                (Err(_), true) => Failure::Uncertain { reason: Cow::Borrowed("it was not committed in time") },
-                (Err(_), false) => Failure::Timeout { what: Cow::Borrowed("the group did not answer") },
-                (Ok(_), true) => Failure::Uncertain { reason: Cow::Borrowed("the node is stopping") },
-                (Ok(_), false) => Failure::NotServing { reason: Cow::Borrowed("the node is stopping") },
+            let in_time = outcome.is_ok();
+            let failure = |wrote: bool| match (in_time, wrote) {
+                (false, true) => Failure::Uncertain { reason: Cow::Borrowed("it was not committed in time") },
+                (false, false) => Failure::Timeout { what: Cow::Borrowed("the group did not answer") },
+                (true, true) => Failure::Uncertain { reason: Cow::Borrowed("the node is stopping") },
+                (true, false) => Failure::NotServing { reason: Cow::Borrowed("the node is stopping") },
             };
-            let mut answered = match &outcome {
-                Ok(Ok(answers)) => answers.clone(),
-                _ => Vec::new(),
-            }
-            .into_iter();
+            let mut answered = outcome.ok().and_then(Result::ok).unwrap_or_default().into_iter();
             for (place, wrote) in outstanding.places {
                 let answer = answered.next().unwrap_or_else(|| failure(wrote).into());
                 match self.answers.get_mut(place) {
@@ -99,10 +96,19 @@ impl Execution {
     }
 }
 
+/// A read to be answered here.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) place: usize,
+    /// Its first key's.
+    pub(crate) slot: Slot,
+    pub(crate) operation: Operation,
+}
+
 /// Operations of one group, sorted by who executes them.
 struct Share {
     group: Arc<Hosted>,
-    reads: Vec<(usize, Operation)>,
+    reads: Vec<Read>,
     submitted: Vec<GroupRequest>,
     places: Vec<(usize, bool)>,
     timeout: Duration,
@@ -160,7 +166,7 @@ impl Shared {
         let Some(share) = self.share(shares, group) else { return Err(routing.moved(slot)) };
         let barrier = operation.policy == ReadPolicy::Quorum && !wrote;
         if !wrote && !barrier && (share.submitted.is_empty() || anyone) {
-            share.reads.push((place, operation));
+            share.reads.push(Read { place, slot, operation });
         } else {
             self.submit_to(share, place, barrier, operation);
         }

@@ -265,12 +265,13 @@ impl<R: Respond> Group<R> {
         self.replica.next_deadline().into_iter().chain(self.expiry).min()
     }
 
-    /// Flushes everything and says so in the log. The end of the replica's life in this process.
+    /// Flushes everything and says so in the log. The end of the replica's life in this process; tells where its log ends.
     ///
     /// # Errors
     /// What was written may not be on disk.
-    pub fn close(self) -> Result<(), FlushError> {
-        self.engine.close()
+    pub fn close(self) -> Result<Lsn, FlushError> {
+        let log_end = self.engine.log_end();
+        self.engine.close().map(|()| log_end)
     }
 
     /// Something happened.

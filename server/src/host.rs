@@ -6,7 +6,7 @@ use std::time::Duration;
 use simplekv_cluster::{Event, MetadataOutcome, MetadataRequest, TransferOutcome};
 use simplekv_meta::{Cas, GroupChange, RecordError, Records, Versioned};
 use simplekv_types::peer::Envelope;
-use simplekv_types::{FlushPolicy, GroupId, GroupRecord, Tick};
+use simplekv_types::{FlushPolicy, GroupId, GroupRecord, Lsn, Tick};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -92,8 +92,8 @@ fn send(orders: &mpsc::WeakUnboundedSender<Order>, order: Order) {
     }
 }
 
-/// Runs until every sender of the inbox is gone, then closes the log. False if it could not be flushed.
-pub(crate) async fn run(mut group: Group<Responder>, mut inbox: Inbox, means: Means) -> bool {
+/// Runs until every sender of the inbox is gone, then closes the log. `None` if it could not be flushed, else where it ends.
+pub(crate) async fn run(mut group: Group<Responder>, mut inbox: Inbox, means: Means) -> Option<Lsn> {
     let mut task = Task { means, transfers: Vec::new(), stops: Vec::new(), stalled: false };
     let mut submissions = Vec::with_capacity(TURN);
     let mut messages = Vec::with_capacity(TURN);
@@ -134,12 +134,12 @@ pub(crate) async fn run(mut group: Group<Responder>, mut inbox: Inbox, means: Me
     let id = task.means.id;
     drop(task);
     match tokio::task::spawn_blocking(move || group.close()).await {
-        Ok(Ok(())) => true,
+        Ok(Ok(log_end)) => Some(log_end),
         Ok(Err(failure)) => {
             error!(group = %id, error = %failure, "the log was not flushed at the end");
-            false
+            None
         }
-        Err(_) => false,
+        Err(_) => None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! The node's directory holds `node.json` and one directory per group. A node that may have lost something draws a new storage
 //! incarnation: to the cluster it is another replica, whatever its logs hold.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use simplekv_cluster::{Decision, DiskIdentity, RenewReason, StartFacts, resume_or_renew};
-use simplekv_types::{ClusterId, FlushPolicy, GroupId, NodeId, Registration, RunId, StorageId};
+use simplekv_types::{ClusterId, FlushPolicy, GroupId, Lsn, NodeId, Registration, RunId, StorageId};
 
 /// The file that says whose directory this is.
 const FILE: &str = "node.json";
@@ -30,14 +31,22 @@ pub(crate) struct Identity {
     pub(crate) boot: String,
     /// The flush policy the last run wrote with.
     pub(crate) flush: FlushPolicy,
-    /// The run that shut down cleanly. Removed before the next run changes anything.
-    pub(crate) clean: Option<RunId>,
+    /// How the last run ended, if it ended cleanly. Removed before the next run changes anything.
+    pub(crate) clean: Option<CleanEnd>,
     /// Earlier incarnations of this directory.
     #[serde(default)]
     pub(crate) previous: Vec<StorageId>,
     /// Set after a failed flush.
     #[serde(default)]
     pub(crate) poisoned: bool,
+}
+
+/// What a run left behind that had everything on disk when it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CleanEnd {
+    pub(crate) run: RunId,
+    /// Where the logs ended. One that is shorter at the next start has lost something, however whole it looks.
+    pub(crate) log_ends: BTreeMap<GroupId, Lsn>,
 }
 
 /// Why a data directory cannot be used.
@@ -169,7 +178,7 @@ pub(crate) fn decide(
         next_nonce: disk.nonce,
         boot_id: disk.boot.clone(),
         flush: disk.flush,
-        clean_run: disk.clean,
+        clean_run: disk.clean.as_ref().map(|clean| clean.run),
     });
     let nonce = rand::rng().random();
     let fresh = |previous: Vec<StorageId>| Identity {

@@ -162,7 +162,10 @@ impl Membership {
                 }
                 self.dir.write(&Identity { clean: None, ..disk.clone() })?;
                 match cluster {
-                    Some(cluster) => self.replicas.open_all(cluster, disk.storage, &groups)?,
+                    Some(cluster) => {
+                        let ends = disk.clean.as_ref().map(|clean| clean.log_ends.clone()).unwrap_or_default();
+                        self.replicas.open_all(cluster, disk.storage, &groups, &ends)?
+                    }
                     None => Vec::new(),
                 }
             }

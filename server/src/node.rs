@@ -1,5 +1,6 @@
 //! One node, from its first listening socket to the last flush.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use simplekv_engine::fs::{Fs, Lock, RealFs};
 use simplekv_meta::{Keys, MetaStore, Mirror, MirrorOptions, Records};
-use simplekv_types::NodeAddresses;
+use simplekv_types::{GroupId, Lsn, NodeAddresses};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use tracing::{error, info};
 
 use crate::config::Config;
 use crate::host::News;
-use crate::identity::{DataDir, Identity, IdentityError};
+use crate::identity::{CleanEnd, DataDir, Identity, IdentityError};
 use crate::membership::Membership;
 use crate::peers::Peers;
 use crate::shared::Shared;
@@ -156,19 +157,18 @@ impl Node {
         if tokio::time::timeout(Duration::from_secs(2), self.tasks.wait()).await.is_err() {
             info!("some connections were cut");
         }
-        if self.replicas.stop().await
-            && let Err(error) = self.mark_clean()
+        if let Some(log_ends) = self.replicas.stop().await
+            && let Err(error) = self.mark_clean(log_ends)
         {
             info!(%error, "the end was clean, but could not be noted");
         }
     }
 
     /// Notes that nothing is missing: after a loss of power the next start can tell from it that it has everything.
-    fn mark_clean(&self) -> Result<(), IdentityError> {
-        match self.dir.read(self.shared.node())? {
-            Some(identity) if identity.run.is_some() => self.dir.write(&Identity { clean: identity.run, ..identity }),
-            _ => Ok(()),
-        }
+    fn mark_clean(&self, log_ends: BTreeMap<GroupId, Lsn>) -> Result<(), IdentityError> {
+        let Some(identity) = self.dir.read(self.shared.node())? else { return Ok(()) };
+        let clean = identity.run.map(|run| CleanEnd { run, log_ends });
+        self.dir.write(&Identity { clean, ..identity })
     }
 }
 

@@ -7,8 +7,8 @@ use simplekv_resp::Command;
 use simplekv_types::{Failure, GroupTime, NodeId, ReadPolicy, Reply, Slot};
 
 use crate::clock;
-use crate::dispatch::Operation;
-use crate::group::Answer;
+use crate::dispatch::Read;
+use crate::group::{Answer, SlotSet};
 use crate::hosted::Hosted;
 use crate::routing::Routing;
 use crate::view::AppliedView;
@@ -18,22 +18,26 @@ pub(crate) fn execute(
     node: NodeId,
     routing: &Routing,
     group: &Arc<Hosted>,
-    reads: Vec<(usize, Operation)>,
+    reads: Vec<Read>,
     answers: &mut [Option<Answer>],
 ) {
     let published = group.published();
     let begun = published.serving.begin(clock::now());
     let owned = published.owned.load();
     let view = AppliedView::new(group.reader().guard(), &owned);
+    if reads.len() > 1 {
+        for read in &reads {
+            if let Some(key) = read.operation.command.keys().next() {
+                view.prefetch(read.slot, key);
+            }
+        }
+    }
     let mut leased = Vec::with_capacity(reads.len());
-    for (place, operation) in reads {
-        let slot = first_slot(&operation.command);
+    for Read { place, slot, operation } in reads {
         let needs_lease = operation.policy != ReadPolicy::Any;
         let answer = if needs_lease && begun.is_none() {
             routing.not_leader(slot, group.id(), node).into()
-        } else if let Some(slot) =
-            operation.command.keys().map(|key| Slot::of_key(key)).find(|&slot| !owned.contains(slot))
-        {
+        } else if let Some(slot) = unowned(&operation.command, slot, &owned) {
             Failure::TryAgain { slot }.into()
         } else {
             if needs_lease {
@@ -67,6 +71,10 @@ fn answer(command: &Command, view: &AppliedView<'_>) -> Reply {
     }
 }
 
-fn first_slot(command: &Command) -> Slot {
-    command.keys().next().map_or(Slot::MIN, |key| Slot::of_key(key))
+/// A slot of the command that this group does not own. `first` is that of its first key.
+fn unowned(command: &Command, first: Slot, owned: &SlotSet) -> Option<Slot> {
+    if !owned.contains(first) {
+        return Some(first);
+    }
+    command.keys().skip(1).map(|key| Slot::of_key(key)).find(|&slot| !owned.contains(slot))
 }

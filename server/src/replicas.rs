@@ -55,7 +55,7 @@ struct Inner {
     news: mpsc::UnboundedSender<News>,
     /// Opened to find out whether they are whole, waiting to be started.
     opened: Mutex<BTreeMap<GroupId, Opened>>,
-    tasks: Mutex<Vec<JoinHandle<bool>>>,
+    tasks: Mutex<BTreeMap<GroupId, JoinHandle<Option<Lsn>>>>,
     /// Groups whose append path hangs.
     stalled: Mutex<BTreeSet<GroupId>>,
     any_stalled: watch::Sender<bool>,
@@ -91,12 +91,14 @@ impl Replicas {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Opens the replicas of these groups that exist, and tells which of them are not whole.
+    /// Opens the replicas of these groups that exist, and tells which of them are not whole. `ends`: where logs are known to have
+    /// ended at least.
     pub(crate) fn open_all(
         &self,
         cluster: ClusterId,
         storage: StorageId,
         groups: &BTreeSet<GroupId>,
+        ends: &BTreeMap<GroupId, Lsn>,
     ) -> Result<Vec<GroupId>, OpenFailure> {
         let mut damaged = Vec::new();
         for &group in groups {
@@ -104,6 +106,11 @@ impl Replicas {
                 continue;
             }
             match self.open(cluster, storage, group) {
+                Ok(opened) if ends.get(&group).is_some_and(|&end| opened.engine.log_end() < end) => {
+                    let (end, left) = (ends.get(&group).copied().unwrap_or_default(), opened.engine.log_end());
+                    warn!(%group, %end, %left, "this replica's log is shorter than it was when the node stopped");
+                    damaged.push(group);
+                }
                 Ok(opened) => drop(self.inner.opened.lock().insert(group, opened)),
                 Err(error) if is_damage(&error) => {
                     warn!(%group, %error, "this replica is not whole");
@@ -214,7 +221,7 @@ impl Replicas {
         let value_bytes = config.limits.value_bytes;
         let state = Group::new(group, replica, engine, replayed, published, value_bytes);
         let task = tokio::spawn(host::run(state, Inbox { submissions, messages, orders }, means));
-        inner.tasks.lock().push(task);
+        inner.tasks.lock().insert(group, task);
         let hosted = Arc::new(hosted);
         inner.shared.change_hosted(|groups| drop(groups.insert(group, Arc::clone(&hosted))));
         Ok(())
@@ -262,22 +269,26 @@ impl Replicas {
         }
     }
 
-    /// Ends the tasks, and with them the flush threads. True if every log is on disk as a whole.
-    pub(crate) async fn stop(&self) -> bool {
+    /// Ends the tasks, and with them the flush threads. Tells where the logs end, if all of them are on disk as a whole.
+    pub(crate) async fn stop(&self) -> Option<BTreeMap<GroupId, Lsn>> {
         self.inner.shared.change_hosted(BTreeMap::clear);
         let tasks = std::mem::take(&mut *self.inner.tasks.lock());
-        let mut clean = true;
-        for mut task in tasks {
-            clean &= match tokio::time::timeout(Duration::from_secs(5), &mut task).await {
-                Ok(closed) => closed.unwrap_or(false),
+        let mut ends = Some(BTreeMap::new());
+        for (group, mut task) in tasks {
+            let end = match tokio::time::timeout(Duration::from_secs(5), &mut task).await {
+                Ok(closed) => closed.ok().flatten(),
                 Err(_) => {
                     // Somebody still holds the group's inbox: a connection that does not end.
                     task.abort();
-                    false
+                    None
                 }
             };
+            match (end, &mut ends) {
+                (Some(end), Some(ends)) => drop(ends.insert(group, end)),
+                _ => ends = None,
+            }
         }
-        clean
+        ends
     }
 }
 

@@ -50,7 +50,7 @@ async fn accept(shared: Arc<Shared>, stream: TcpStream, number: u64) {
     let _open = OpenConnection { shared: &shared };
     if open >= shared.limits().connections as u64 {
         Metrics::add(&metrics.rejected, 1);
-        connection::refuse(stream, b"-ERR max number of clients reached\r\n").await;
+        connection::refuse(stream, simplekv_resp::TOO_MANY_CLIENTS).await;
         return;
     }
     if let Err(error) = connection::run(&shared, stream, number).await {

@@ -18,6 +18,11 @@ impl<'a> AppliedView<'a> {
         Self { guard, slots }
     }
 
+    /// Has the processor fetch what a lookup of the key will look at.
+    pub(crate) fn prefetch(&self, slot: Slot, key: &[u8]) {
+        self.guard.prefetch(slot, key);
+    }
+
     /// Group time of the state.
     pub(crate) fn time(&self) -> GroupTime {
         self.guard.applied_time()

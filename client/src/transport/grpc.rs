@@ -70,7 +70,11 @@ impl Grpc {
         let answer = async {
             let mut client = TopologyClient::new(self.channel(&address).await?).max_decoding_message_size(usize::MAX);
             let reply = client.get(v1::GetTopologyRequest {}).await.map_err(|status| lost(&address, status))?;
-            wire::topology(reply.into_inner()).map_err(|malformed| lost(&address, malformed))
+            let update = reply.into_inner();
+            if !wire::has_cluster(&update) {
+                return Err(lost(&address, "there is no cluster yet"));
+            }
+            wire::topology(update).map_err(|malformed| lost(&address, malformed))
         };
         within(self.topology, &address, answer).await
     }

@@ -47,7 +47,13 @@ fn reply(wire: v1::OpReply) -> OpReply {
 }
 
 pub(super) fn update(wire: v1::TopologyUpdate) -> Result<Update, Malformed> {
-    if wire.unchanged { Ok(Update::Unchanged) } else { topology(wire).map(Update::Changed) }
+    let is_news = !wire.unchanged && has_cluster(&wire);
+    if is_news { topology(wire).map(Update::Changed) } else { Ok(Update::Unchanged) }
+}
+
+/// Whether there is a cluster: nodes run before it is created.
+pub(super) fn has_cluster(wire: &v1::TopologyUpdate) -> bool {
+    !wire.cluster_id.is_empty()
 }
 
 pub(super) fn topology(wire: v1::TopologyUpdate) -> Result<Topology, Malformed> {

@@ -154,6 +154,12 @@ impl MockCluster {
         running.take().unwrap().kill();
     }
 
+    /// Ends a node's process and puts something in its place that accepts connections and never says anything.
+    pub fn replace_by_silence(&mut self, node: u32) -> std::net::TcpListener {
+        self.kill(node);
+        node::listen(Some(self.address(node)))
+    }
+
     pub fn restart(&mut self, node: u32) {
         let (id, address, running) = self.nodes.iter_mut().find(|(id, ..)| *id == node).unwrap();
         *running = Some(RunningNode::start(*id, node::listen(Some(*address)), Arc::clone(&self.world)));

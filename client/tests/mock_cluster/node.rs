@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use simplekv_proto::v1;
@@ -20,9 +21,17 @@ type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 pub struct RunningNode(Runtime);
 
+/// Any free port, or that of a node whose process has just been killed: it may take a moment to be closed.
 pub fn listen(address: Option<SocketAddr>) -> std::net::TcpListener {
     let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-    let listener = std::net::TcpListener::bind(address).unwrap();
+    let listener = (0..1000).find_map(|_| {
+        let bound = std::net::TcpListener::bind(address);
+        if bound.is_err() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        bound.ok()
+    });
+    let listener = listener.unwrap();
     listener.set_nonblocking(true).unwrap();
     listener
 }

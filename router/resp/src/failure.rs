@@ -7,6 +7,9 @@ use std::borrow::Cow;
 
 use simplekv_types::{Failure, Slot};
 
+/// What a connection too many is told, encoded, before it is closed.
+pub const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
+
 /// The error a failure is answered with: its code, a space, and what happened.
 #[must_use]
 pub fn error_text(failure: &Failure) -> Cow<'_, str> {

@@ -31,7 +31,7 @@ pub use cursor::{SCAN_POSITION_BITS, ScanCursor};
 pub use encode::Protocol;
 pub use error::{ProtocolError, ReplyError};
 pub use facts::Facts;
-pub use failure::error_text;
+pub use failure::{TOO_MANY_CLIENTS, error_text};
 pub use parser::{Args, Parser, RequestLimits};
 pub use scatter::Scatter;
 pub use session::{Answer, Session};

@@ -28,37 +28,37 @@ pub struct Config {
 /// only together with the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// A leader that has sent a replica nothing for this long sends a heartbeat.
+    /// A leader that has sent a replica nothing for this long sends a heartbeat. Default 50 ms.
     pub heartbeat: Duration,
     /// A replica is lagging unless an answer of it received within this time showed it holds what the leader held one such time
-    /// ago.
+    /// ago. Default 400 ms.
     pub lag_time: Duration,
-    /// An in-sync follower that has heard nothing from its leader for this long suspects it.
+    /// An in-sync follower that has heard nothing from its leader for this long suspects it. Default 600 ms.
     pub suspect_after: Duration,
-    /// While it suspects, a follower says so this often. A suspicion heard counts for three of these.
+    /// While it suspects, a follower says so this often. A suspicion heard counts for three of these. Default 50 ms.
     pub suspect_interval: Duration,
-    /// A replica that stands behind others in the order of candidates waits this long for each of them.
+    /// A replica that stands behind others in the order of candidates waits this long for each of them. Default 150 ms.
     pub candidate_stagger: Duration,
-    /// Longest read lease of a follower.
+    /// Longest read lease of a follower. Default 500 ms.
     pub read_lease: Duration,
-    /// How far the rate of a node's clock may be off, in millionths. Only lease reads depend on it.
+    /// How far the rate of a node's clock may be off, in millionths. Only lease reads depend on it. Default 10 000 (1 %).
     pub drift_ppm: u32,
-    /// Added to every wait for somebody else's lease, for the granularity of clocks.
+    /// Added to every wait for somebody else's lease, for the granularity of clocks. Default 5 ms.
     pub lease_margin: Duration,
-    /// How often a leader probes its append path.
+    /// How often a leader probes its append path. Default 500 ms.
     pub probe_interval: Duration,
-    /// A leader whose append path has not completed a probe for this long falls silent.
+    /// A leader whose append path has not completed a probe for this long falls silent. Default 2 s.
     pub probe_limit: Duration,
-    /// A leader that is not activated this long after its commit gate opened asks for another leader.
+    /// A leader that is not activated this long after its commit gate opened asks for another leader. Default 2 s.
     pub activation_limit: Duration,
-    /// How long a planned transfer of leadership may hold writes before it is given up.
+    /// How long a planned transfer of leadership may hold writes before it is given up. Default 1 s.
     pub transfer_limit: Duration,
-    /// A read or change of the group's record that failed is tried again after this.
+    /// A read or change of the group's record that failed is tried again after this. Default 100 ms.
     pub metadata_retry: Duration,
-    /// Under [`FlushPolicy::Replicated`], the longest a written record waits for its flush.
+    /// Under [`FlushPolicy::Replicated`], the longest a written record waits for its flush. Default 200 ms.
     pub flush_interval: Duration,
     /// How long a session of the metadata store outlives its node. A new controller waits this long before it believes that a
-    /// missing sign of life means something.
+    /// missing sign of life means something. Default 3 s.
     pub session_ttl: Duration,
 }
 

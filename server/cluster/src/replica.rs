@@ -66,7 +66,8 @@ pub(crate) enum RoleState {
 }
 
 impl Replica {
-    /// A replica with the storage it finds, as a follower that knows no leader. `now` is when its process began to take part.
+    /// A replica with the storage it finds, as a follower that knows no leader. `now` is when its process began to take part: after
+    /// it registered, and before it was told anything. Effects may be waiting already.
     #[must_use]
     pub fn new(now: Tick, config: Config, recovered: Recovered) -> Self {
         let core = Core::new(now, config, recovered);
@@ -460,7 +461,8 @@ impl Replica {
     fn is_elected_unconfirmed(&self) -> bool {
         let elected = self.core.record.as_ref().is_some_and(|(record, _)| {
             let leads = matches!(self.role, RoleState::Leader(_)) && record.epoch == self.core.epoch;
-            record.epoch >= self.core.epoch && self.core.is_me(record.leader) && !leads
+            let elected = self.core.is_me(record.leader) && record.is_in_sync(self.core.me());
+            record.epoch >= self.core.epoch && elected && !leads
         });
         elected && !matches!(self.role, RoleState::Halted)
     }
@@ -489,9 +491,13 @@ impl Replica {
         if let RoleState::Leader(leader) = &mut self.role
             && record.epoch == self.core.epoch
         {
+            if !record.is_in_sync(self.core.me()) {
+                // Nobody may do that to a leader. Whatever happened, it is not for us to commit anything.
+                return self.halt();
+            }
             return leader.confirm(&self.core, record, revision);
         }
-        if self.core.is_me(record.leader) {
+        if self.core.is_me(record.leader) && record.is_in_sync(self.core.me()) {
             if certainty == Certainty::Certain {
                 self.lead(now, record, revision);
             }

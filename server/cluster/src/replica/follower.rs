@@ -226,8 +226,8 @@ fn well_formed(epoch: Epoch, append: &Append) -> Result<(), &'static str> {
         if batch.base != end {
             return Err("batches are not contiguous");
         }
-        if batch.count == 0 {
-            return Err("a batch is empty");
+        if batch.count == 0 || batch.base.0.checked_add(u64::from(batch.count)).is_none() {
+            return Err("a batch has no records, or too many");
         }
         if batch.epoch < last_epoch || batch.epoch > epoch {
             return Err("epochs fall, or exceed that of the message");

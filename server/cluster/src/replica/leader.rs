@@ -281,14 +281,17 @@ impl Leader {
         }
     }
 
-    pub(crate) fn deadlines(&self, core: &Core) -> [Option<Tick>; 8] {
+    pub(crate) fn deadlines(&self, core: &Core) -> [Option<Tick>; 9] {
         let timing = &core.config.timing;
         let heartbeat =
             self.followers.values().filter_map(|progress| progress.sent_at).min().map(|at| at + timing.heartbeat);
+        let heard = self.in_sync.required().iter().filter_map(|member| self.progress_of(*member)?.heard_at).min();
+        let lag = heard.map(|at| at + timing.lag_time + Duration::from_nanos(1));
         let fence = self.fence_asked_at.filter(|_| !self.gate.is_open()).map(|at| at + timing.heartbeat);
         [
             heartbeat.filter(|_| !self.probe.was_stalled()),
             fence,
+            lag,
             self.gate.deadline(),
             self.probe.deadline(core),
             core.log.flush_due(core.config.flush, timing),

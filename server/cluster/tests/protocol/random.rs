@@ -113,12 +113,13 @@ fn schedule(world: &mut World, seed: u64) -> Summary {
         stale_hints: enabled(300),
     };
     let kinds: Vec<Kind> = KINDS.iter().copied().filter(|_| enabled(1) == 1).collect();
+    let intensity = rng.range(30, 300);
     world.run(ms(1500));
     let end = world.now + ms(8000);
     while world.now < end {
         let pause = rng.below(ms(60));
         world.run(pause);
-        if rng.chance(80) {
+        if rng.chance(intensity) {
             if let Some(kind) = rng.pick(&kinds) {
                 kind.strike(world, &mut rng);
             }
