@@ -133,15 +133,13 @@ impl Shared {
                 *answer = placed.unwrap_or_else(|failure| Some(failure.into()));
             }
         }
-        let mut outstanding = Vec::new();
+        // Reads first: one that stands before a write of the same batch must not see it.
         for share in &mut shares {
-            outstanding.extend(submit(share, &mut answers));
-        }
-        for share in shares {
             if !share.reads.is_empty() {
-                read::execute(self.node(), &routing, &share.group, share.reads, &mut answers);
+                read::execute(self.node(), &routing, &share.group, std::mem::take(&mut share.reads), &mut answers);
             }
         }
+        let outstanding = shares.iter_mut().filter_map(|share| submit(share, &mut answers)).collect();
         Execution { answers, outstanding, _in_flight: Some(in_flight) }
     }
 
