@@ -39,6 +39,16 @@ fn schedules_of_one_and_two_nodes_lose_nothing() {
     run_all(2_000_000, 2);
 }
 
+#[test]
+fn schedules_of_five_nodes_lose_nothing() {
+    run_all(3_000_000, 5);
+}
+
+#[test]
+fn more_schedules_of_three_nodes_lose_nothing() {
+    run_all(4_000_000, 3);
+}
+
 fn run_all(first: u64, nodes: u32) {
     if let Some(seed) = number("SIMPLEKV_SEED") {
         if seed / 1_000_000 == first / 1_000_000 {

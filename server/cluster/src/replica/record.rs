@@ -1,0 +1,145 @@
+//! What the group's record says, and how much that proves.
+//!
+//! Watches and lists tell of records that may be old. What they show was true once, so a higher epoch in them is real; but nobody
+//! leads, or calls the store restored from a backup, on the strength of a hint.
+
+use simplekv_types::peer::Sender;
+use simplekv_types::{GroupRecord, Lsn, Revision, Tick};
+
+use super::in_sync::Learned;
+use super::leader::Leader;
+use super::{Replica, RoleState};
+use crate::effect::{Alarm, MetadataRequest};
+use crate::event::{MetadataOutcome, RequestId};
+
+/// How much a record proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// It held at some time.
+    Hint,
+    /// It held when it was asked for.
+    Certain,
+}
+
+impl Replica {
+    pub(super) fn on_metadata(&mut self, now: Tick, id: RequestId, outcome: MetadataOutcome) {
+        let retry_at = now + self.core.config.timing.metadata_retry;
+        match &mut self.role {
+            RoleState::Leader(leader) => match leader.in_sync.on_metadata(&mut self.core, now, id, &outcome) {
+                Learned::NotOurs => (),
+                Learned::Nothing => return,
+                Learned::Record(record, revision) => return self.observe(now, *record, revision, Certainty::Certain),
+            },
+            RoleState::Follower(follower) => {
+                if let Some(proposed) = follower.suspicion.take_election(id, retry_at) {
+                    return self.on_election(now, proposed, outcome);
+                }
+            }
+            RoleState::Halted => return,
+        }
+        let asked_in = self.refresh.take_if(|(asked, _)| *asked == id).map(|(_, epoch)| epoch);
+        match outcome {
+            MetadataOutcome::Read(Some((record, _))) if asked_in.is_some_and(|epoch| record.epoch < epoch) => {
+                // Whoever led our epoch had read of its election before it said a word.
+                self.core.alarm(Alarm::MetadataRegressed { persisted: self.core.epoch, found: record.epoch });
+                self.halt();
+            }
+            MetadataOutcome::Read(Some((record, revision)))
+            | MetadataOutcome::Lost { current: Some((record, revision)) } => {
+                self.observe(now, record, revision, Certainty::Certain);
+            }
+            // A change of an epoch that has ended meanwhile: what came of it, the record shows.
+            MetadataOutcome::Succeeded { .. } | MetadataOutcome::Unknown => self.read_record(now),
+            MetadataOutcome::Read(None) | MetadataOutcome::Lost { current: None } | MetadataOutcome::Failed => (),
+        }
+    }
+
+    /// The election this follower asked for has come to its end.
+    fn on_election(&mut self, now: Tick, proposed: GroupRecord, outcome: MetadataOutcome) {
+        match outcome {
+            MetadataOutcome::Succeeded { revision } => self.observe(now, proposed, revision, Certainty::Certain),
+            MetadataOutcome::Lost { current: Some((record, revision)) } => {
+                self.observe(now, record, revision, Certainty::Certain);
+            }
+            // It may have won, or win yet: then the record shows it.
+            MetadataOutcome::Unknown | MetadataOutcome::Lost { current: None } => self.read_record(now),
+            MetadataOutcome::Failed | MetadataOutcome::Read(_) => (),
+        }
+    }
+
+    pub(super) fn read_record(&mut self, now: Tick) {
+        if self.refresh.is_none() && now >= self.refresh_after {
+            let id = self.core.request(MetadataRequest::ReadGroup);
+            self.refresh = Some((id, self.core.epoch));
+            self.refresh_after = now + self.core.config.timing.metadata_retry;
+        }
+    }
+
+    /// Whether the record seen last names this run as the leader of an epoch it does not lead. It may be old, so it must be read
+    /// again before anything is done about it.
+    pub(super) fn is_elected_unconfirmed(&self) -> bool {
+        let elected = self.core.record.as_ref().is_some_and(|(record, _)| {
+            let leads = matches!(self.role, RoleState::Leader(_)) && record.epoch == self.core.epoch;
+            let elected = self.core.is_me(record.leader) && record.is_in_sync(self.core.me());
+            record.epoch >= self.core.epoch && elected && !leads
+        });
+        elected && !matches!(self.role, RoleState::Halted)
+    }
+
+    /// The group's record is this, or was.
+    pub(super) fn observe(&mut self, now: Tick, record: GroupRecord, revision: Revision, certainty: Certainty) {
+        let newer = self.core.record.as_ref().is_none_or(|(_, known)| *known < revision);
+        let known = self.core.record.as_ref().is_some_and(|(_, known)| *known == revision);
+        if !(newer || known && certainty == Certainty::Certain) {
+            return;
+        }
+        if newer {
+            self.core.record = Some((record.clone(), revision));
+        }
+        if record.lineage != self.core.lineage && self.core.log.end == Lsn::ZERO {
+            self.core.lineage = record.lineage;
+        }
+        if record.lineage > self.core.lineage {
+            self.core.alarm(Alarm::LineageEnded { current: record.lineage });
+            return self.halt();
+        }
+        if record.lineage < self.core.lineage || record.epoch < self.core.epoch {
+            // A hint may be old. If it is not, the store has lost what this replica has seen: the read will tell.
+            return self.read_record(now);
+        }
+        if let RoleState::Leader(leader) = &mut self.role
+            && record.epoch == self.core.epoch
+        {
+            if !record.is_in_sync(self.core.me()) {
+                // Nobody may do that to a leader. Whatever happened, it is not for us to commit anything.
+                return self.halt();
+            }
+            return leader.confirm(&self.core, record, revision);
+        }
+        if self.core.is_me(record.leader) && record.is_in_sync(self.core.me()) {
+            if certainty == Certainty::Certain {
+                self.lead(now, record, revision);
+            }
+            return;
+        }
+        // An earlier run of this node is nobody to follow.
+        let me = self.core.config.identity.node;
+        let leader = record.leader.map(Sender::from).filter(|leader| leader.node != me);
+        if record.epoch > self.core.epoch {
+            self.adopt(now, record.epoch, leader);
+        } else if let (RoleState::Follower(follower), Some(leader)) = (&mut self.role, leader)
+            && follower.leader.is_none()
+        {
+            follower.leader = Some(leader);
+            self.tell_role();
+        }
+    }
+
+    /// This run was elected.
+    fn lead(&mut self, now: Tick, record: GroupRecord, revision: Revision) {
+        self.enter(now, record.epoch);
+        let leader = Leader::new(&self.core, now, record, revision);
+        self.role = RoleState::Leader(Box::new(leader));
+        self.tell_role();
+    }
+}
