@@ -41,28 +41,20 @@ impl Orders {
 }
 
 /// Stands for the office as long as the session lives, and does its work whenever it is held.
-pub(crate) fn stand(
-    shared: Arc<Shared>,
-    records: Records,
-    orders: Orders,
-    me: Sender,
-    session: &Session,
-) -> impl Future<Output = ()> {
-    async move {
-        let candidate = ControllerRecord { node: me.node, run: me.run };
-        loop {
-            match records.await_office(session, &candidate).await {
-                Ok(office) => {
-                    info!(node = %me.node, created = %office.created, "this node is the controller");
-                    let inbox = orders.open();
-                    Term::new(Arc::clone(&shared), records.clone(), office, session.ttl()).work(inbox).await;
-                    orders.close();
-                    info!(node = %me.node, "this node is not the controller any more");
-                }
-                Err(error) => {
-                    debug!(%error, "the campaign for the controller's office ended");
-                    return;
-                }
+pub(crate) async fn stand(shared: Arc<Shared>, records: Records, orders: Orders, me: Sender, session: &Session) {
+    let candidate = ControllerRecord { node: me.node, run: me.run };
+    loop {
+        match records.await_office(session, &candidate).await {
+            Ok(office) => {
+                info!(node = %me.node, created = %office.created, "this node is the controller");
+                let inbox = orders.open();
+                Term::new(Arc::clone(&shared), records.clone(), office, session.ttl()).work(inbox).await;
+                orders.close();
+                info!(node = %me.node, "this node is not the controller any more");
+            }
+            Err(error) => {
+                debug!(%error, "the campaign for the controller's office ended");
+                return;
             }
         }
     }
