@@ -100,6 +100,8 @@ impl Replicas {
         groups: &BTreeSet<GroupId>,
         ends: &BTreeMap<GroupId, Lsn>,
     ) -> Result<Vec<GroupId>, OpenFailure> {
+        // Another registration may have come first and sent the node here again: what it holds would lock it out.
+        self.inner.opened.lock().clear();
         let mut damaged = Vec::new();
         for &group in groups {
             if !self.inner.dir.replica(group).join("META").exists() {
