@@ -59,20 +59,33 @@ pub(crate) fn has_ended(nodes: &Nodes, leader: Option<Leadership>) -> bool {
 ///
 /// An intact member may leave only if at least `min_in_sync` of those that stay are intact *when the transaction is executed*.
 /// Otherwise the floor could be met by dead incarnations, and the next failure would leave nobody electable although an intact copy
-/// exists.
+/// exists. That a member is superseded must be true then, too: the record may list the incarnation that came after the one known
+/// here.
 pub(crate) fn floor_compares(
     nodes: &Nodes,
     min_in_sync: usize,
     kept: &[Member],
     removed: &[Member],
 ) -> Option<Vec<(NodeId, Revision)>> {
-    if removed.iter().all(|member| standing(nodes, *member) == Standing::Superseded) {
-        return Some(Vec::new());
+    let superseded = superseded_compares(nodes, removed);
+    if superseded.len() == removed.len() {
+        return Some(superseded);
     }
     let intact = kept.iter().filter_map(|member| nodes.get(&member.node).filter(|facts| facts.is_intact(*member)));
-    let compares: Vec<(NodeId, Revision)> =
+    let mut compares: Vec<(NodeId, Revision)> =
         intact.take(min_in_sync).map(|facts| (facts.node, facts.revision)).collect();
-    (compares.len() >= min_in_sync).then_some(compares)
+    if compares.len() < min_in_sync {
+        return None;
+    }
+    compares.extend(superseded);
+    compares.sort_unstable();
+    Some(compares)
+}
+
+/// The registrations by which those of `removed` that are superseded are known to be.
+pub(crate) fn superseded_compares(nodes: &Nodes, removed: &[Member]) -> Vec<(NodeId, Revision)> {
+    let superseded = removed.iter().filter(|member| standing(nodes, **member) == Standing::Superseded);
+    superseded.filter_map(|member| nodes.get(&member.node)).map(|facts| (facts.node, facts.revision)).collect()
 }
 
 /// The change that makes `candidate` the leader of the next epoch, without the in-sync members for which `is_dead`, as far as the

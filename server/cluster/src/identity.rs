@@ -103,7 +103,8 @@ fn reason_to_renew(
     let everything_flushed = disk.flush == FlushPolicy::Always;
     // The marker must name exactly the run that worked here last; one from before it says nothing.
     let stopped_cleanly = disk.clean_run.is_some() && disk.clean_run == disk.run;
-    let page_cache_alive = disk.boot_id == facts.boot_id;
+    // A system that does not name its boots might have had another one in between.
+    let page_cache_alive = !facts.boot_id.is_empty() && disk.boot_id == facts.boot_id;
     // A directory that no run ever worked in has nothing to lose.
     let untouched = disk.run.is_none();
     if everything_flushed || stopped_cleanly || page_cache_alive || untouched {
@@ -172,6 +173,16 @@ mod tests {
         assert_eq!(decide(&clean, &registered, &found("b")), Decision::Resume);
         let clean_earlier = DiskIdentity { clean_run: Some(RunId(20)), ..disk() };
         assert_eq!(decide(&clean_earlier, &registered, &found("b")), Decision::Renew(RenewReason::Unflushed));
+    }
+
+    #[test]
+    fn a_boot_without_a_name_may_be_another_one() {
+        let nameless = DiskIdentity { boot_id: String::new(), ..disk() };
+        assert_eq!(
+            decide(&nameless, &registration(30, 555), &found("")),
+            Decision::Renew(RenewReason::Unflushed),
+            "the machine may have lost power"
+        );
     }
 
     /// C36: the same node number, another disk.

@@ -294,10 +294,14 @@ impl Replica {
                 }
             },
             RoleState::Follower(follower) => {
+                let knew = follower.leader.is_some();
                 if speaks_as_leader(&message) && !follower.follows(from) {
                     return self.core.malformed(from.node, "two lead the same epoch");
                 }
                 self.on_followed(now, from, message);
+                if !knew && matches!(&self.role, RoleState::Follower(follower) if follower.leader.is_some()) {
+                    self.tell_role();
+                }
             }
             RoleState::Halted => (),
         }
@@ -307,12 +311,8 @@ impl Replica {
         let RoleState::Follower(follower) = &mut self.role else { return };
         match message {
             Message::Append(append) => {
-                let knew = follower.leader.is_some();
                 if let Err(Halt) = follower.on_append(&mut self.core, now, append) {
-                    return self.halt();
-                }
-                if !knew {
-                    self.tell_role();
+                    self.halt();
                 }
             }
             Message::Revoke { id } => follower.on_revoke(&mut self.core, now, id),

@@ -157,7 +157,7 @@ impl Leader {
             return;
         }
         let registrations = match (join, leave) {
-            (Some(join), _) => Some(vec![(join.member.node, join.registration)]),
+            (Some(join), leave) => Some(swap_compares(core, &join, leave.as_ref())),
             (None, Some(leave)) => self.shrink_compares(core, leave.member),
             (None, None) => Some(Vec::new()),
         };
@@ -202,4 +202,15 @@ impl Leader {
         let unheard = required.filter(|member| !self.is_heard(core, now, *member)).collect();
         core.push(Effect::RequestElection { epoch: core.epoch, unheard });
     }
+}
+
+/// What must be compared when somebody joins, perhaps in the place of another.
+fn swap_compares(core: &Core, join: &Join, leave: Option<&Leave>) -> Vec<(NodeId, Revision)> {
+    // Whoever takes the place of its own earlier incarnation is compared once.
+    let leaving: Vec<Member> =
+        leave.map(|leave| leave.member).filter(|member| member.node != join.member.node).into_iter().collect();
+    let mut compares = failover::superseded_compares(&core.nodes, &leaving);
+    compares.push((join.member.node, join.registration));
+    compares.sort_unstable();
+    compares
 }
