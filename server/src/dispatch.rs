@@ -17,7 +17,7 @@ use crate::group::{Answer, GroupRequest, Submission};
 use crate::hosted::Hosted;
 use crate::routing::Routing;
 use crate::shared::{InFlight, Shared};
-use crate::{clock, keyspace, read};
+use crate::{keyspace, read};
 
 /// Which rules apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl Shared {
     ) -> Result<Option<Answer>, Failure> {
         self.check_size(&operation.command)?;
         if operation.command.is_keyspace_wide() {
-            return self.place_keyspace(shares, place, operation);
+            return self.place_keyspace(routing, shares, place, operation);
         }
         let (slot, group) = target(routing, door, &operation.command)?;
         let wrote = operation.command.is_write();
@@ -174,6 +174,7 @@ impl Shared {
     /// Reads of all keys are answered at once; FLUSHALL goes to every group meant.
     fn place_keyspace(
         &self,
+        routing: &Routing,
         shares: &mut Vec<Share>,
         place: usize,
         operation: Operation,
@@ -181,13 +182,10 @@ impl Shared {
         if !operation.command.is_write() {
             return Ok(Some(keyspace::read(self, &operation.command, operation.group)));
         }
-        let now = clock::now();
         let groups: Vec<GroupId> = match operation.group {
             Some(group) => vec![group],
-            None => {
-                let hosted = self.all_hosted();
-                hosted.iter().filter(|hosted| hosted.published().serving.holds(now)).map(|hosted| hosted.id()).collect()
-            }
+            // Also those that cannot write at this moment: they refuse, and nobody is told that everything is gone.
+            None => routing.led_by(self.node()).collect(),
         };
         for &group in &groups {
             let Some(share) = self.share(shares, group) else { return Err(Failure::NoLeader { group }) };

@@ -6,25 +6,24 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use simplekv_cluster::{
-    Admission, Alarm, Appending, BatchHeader, Dedupe, DedupeRecord, Effect, Event, MetadataRequest, Refusal, Replica,
-    RequestId, Role, TransferOutcome,
+    Admission, Alarm, Dedupe, DedupeRecord, Effect, Event, MetadataRequest, Replica, RequestId, Role, TransferOutcome,
 };
-use simplekv_engine::record::{Record, Records, SlotChange, SlotChangeKind, SlotRanges};
+use simplekv_engine::record::{Record, Records, SlotChangeKind};
 use simplekv_engine::{BatchBuilder, BatchStart, Engine, FlushError, ReadLogError, Reader};
 use simplekv_resp::Command;
 use simplekv_types::peer::{Envelope, Message};
 use simplekv_types::{
-    Batch, ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, MigrationId, NodeId, SlotMap, SlotMapVersion,
-    SlotRange, Tick, limits,
+    Batch, ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, NodeId, SlotMap, SlotMapVersion, Tick, limits,
 };
 
 use crate::hosted::Published;
 
+mod batches;
 mod evaluate;
+mod failure;
 mod report;
 mod slots;
 mod waiting;
@@ -33,6 +32,7 @@ pub use report::Report;
 pub use slots::{SlotSet, SlotTable};
 pub use waiting::{Answer, Respond};
 
+use failure::Failed;
 use waiting::{Outcome, Waiting};
 
 /// The clocks as the driver reads them.
@@ -111,10 +111,12 @@ pub enum Output {
         /// Who leads, if that is known.
         leader: Option<NodeId>,
     },
-    /// Storage failed: the node must stop trusting it.
-    StorageFailed {
+    /// The replica cannot go on: the node must end.
+    Failed {
         /// What failed.
         what: String,
+        /// Whether the node must stop trusting its storage.
+        distrust: bool,
     },
 }
 
@@ -135,6 +137,8 @@ pub struct Group<R> {
     reading_slots: bool,
     /// Invariant: in the order of `until`.
     waiting: VecDeque<Waiting<R>>,
+    /// How many have to wait before those that nobody wants any more are dropped.
+    look_for_unwanted: usize,
     /// Ends and sizes of the batches proposed here and not applied yet.
     uncommitted: VecDeque<(Lsn, usize)>,
     uncommitted_bytes: usize,
@@ -154,19 +158,23 @@ enum Followup {
 
 /// Uncommitted bytes beyond which a leader refuses further writes.
 const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
-/// A due key waits at least this long for the tick that makes it invisible, so that one tick serves many.
-const EXPIRY_GRANULARITY: Duration = Duration::from_millis(10);
+/// So many submissions may wait before those that nobody waits for any more are looked for.
+const WAITING_MIN: usize = 1024;
 
 /// What replaying a log gives its group, besides the keys.
 #[derive(Debug, Default)]
 pub struct Replayed {
     dedupe: Dedupe,
     slots: SlotTable,
+    largest: usize,
 }
 
 impl Replayed {
     /// Takes up a committed record, in the order of the log.
     pub fn record(&mut self, lsn: Lsn, record: &Record<'_>) {
+        if let Record::Put(put) = record {
+            self.largest = self.largest.max(put.value.len());
+        }
         note(&mut self.dedupe, &mut self.slots, lsn, record);
     }
 
@@ -228,7 +236,8 @@ impl<R: Respond> Group<R> {
             time: GroupTime::ZERO,
             high_watermark: Lsn::ZERO,
         };
-        let Replayed { mut dedupe, mut slots } = replayed;
+        let Replayed { mut dedupe, mut slots, largest } = replayed;
+        published.note_value(largest);
         dedupe.apply_to(engine.applied(), engine.applied_time());
         slots.apply_to(engine.applied());
         published.owned.store(Arc::new(slots.applied().clone()));
@@ -245,6 +254,7 @@ impl<R: Respond> Group<R> {
             slots,
             reading_slots: false,
             waiting: VecDeque::new(),
+            look_for_unwanted: WAITING_MIN,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
             followups: VecDeque::new(),
@@ -276,7 +286,11 @@ impl<R: Respond> Group<R> {
 
     /// Something happened.
     pub fn step(&mut self, clock: &impl Clock, event: Event) {
-        self.step_replica(clock, event);
+        match event {
+            // What was to become durable may not have: whatever the replica makes of it, the node must know.
+            Event::StorageFailed => self.fail(clock, Failed::storage("the log cannot be flushed")),
+            event => self.step_replica(clock, event),
+        }
         self.settle(clock);
     }
 
@@ -299,11 +313,18 @@ impl<R: Respond> Group<R> {
             let outcomes: Vec<Outcome> =
                 submission.requests.into_iter().map(|request| self.execute(clock, &request)).collect();
             let own = outcomes.iter().map(Outcome::until).max().unwrap_or(Lsn::ZERO);
-            // Never before an earlier submission: the queue is in the order of `until`.
+            // Never before an earlier submission: the queue is in the order of `until`. One with nothing to wait for does not
+            // join it: a refusal that says "nothing was done" is of no use after the caller's patience has ended.
             let until = self.waiting.back().map_or(own, |last| own.max(last.until));
-            self.waiting.push_back(Waiting { until, outcomes, respond: submission.respond });
+            let waiting = Waiting { until, outcomes, respond: submission.respond };
+            if own <= self.engine.applied() {
+                self.answer(clock, waiting);
+            } else {
+                self.waiting.push_back(waiting);
+            }
         }
         self.close_batch(clock);
+        self.forget_unwanted();
         self.settle(clock);
     }
 
@@ -324,29 +345,13 @@ impl<R: Respond> Group<R> {
         self.settle(clock);
     }
 
-    /// Appends a change of whole slots to the open batch.
-    fn push_slots(&mut self, kind: SlotChangeKind, revision: u64, ranges: &[SlotRange]) {
-        let change = SlotChange {
-            kind,
-            migration: MigrationId(0),
-            source: Lsn::ZERO,
-            revision,
-            slots: SlotRanges::Given(ranges),
-            details: &[],
-            origin: None,
-        };
-        let lsn = self.builder.push(&Record::Slots(change.clone())).expect("at most 16384 ranges fit a record");
-        self.builder.end_command();
-        self.slots.append(lsn, &change);
-    }
-
     fn step_replica(&mut self, clock: &impl Clock, event: Event) {
         // Read after the event was taken: a reading older than a message's arrival would date its answer too early.
         let now = clock.now();
         self.replica.step(now, event);
         while let Some(effect) = self.replica.next_effect() {
-            if let Err(what) = self.perform(effect) {
-                self.fail(clock, what);
+            if let Err(failed) = self.perform(effect) {
+                self.fail(clock, failed);
                 return;
             }
         }
@@ -367,24 +372,24 @@ impl<R: Respond> Group<R> {
         self.look_after_expiry(clock);
     }
 
-    /// Storage failed: nothing of what was still to be done may be done.
-    fn fail(&mut self, clock: &impl Clock, what: String) {
+    /// The replica cannot go on: nothing of what was still to be done may be done.
+    fn fail(&mut self, clock: &impl Clock, Failed { what, distrust }: Failed) {
         while self.replica.next_effect().is_some() {}
         if self.failed {
             return;
         }
         self.failed = true;
-        self.outputs.push_back(Output::StorageFailed { what });
+        self.outputs.push_back(Output::Failed { what, distrust });
         self.step_replica(clock, Event::StorageFailed);
         self.publish();
         self.abandon("the node's storage failed");
     }
 
-    fn perform(&mut self, effect: Effect) -> Result<(), String> {
+    fn perform(&mut self, effect: Effect) -> Result<(), Failed> {
         match effect {
             Effect::WithdrawLeases => self.publish(),
             Effect::PersistEpoch { epoch, lineage } => {
-                self.engine.persist_epoch(epoch, lineage).map_err(|error| error.to_string())?;
+                self.engine.persist_epoch(epoch, lineage)?;
                 self.followups.push_back(Followup::EpochPersisted(epoch));
             }
             Effect::Truncate { log_end } => self.truncate(log_end)?,
@@ -402,9 +407,10 @@ impl<R: Respond> Group<R> {
             Effect::RequestElection { epoch, unheard } => {
                 self.outputs.push_back(Output::RequestElection { epoch, unheard });
             }
-            Effect::FetchSnapshot { from, upto } => {
+            Effect::FetchSnapshot { from, .. } => {
                 // No log begins above its first record until segments are merged, and merging brings the snapshots.
-                return Err(format!("{from} offers a snapshot up to {upto} of a log that should be whole"));
+                let reason = "it offers a snapshot of a log that should be whole";
+                self.outputs.push_back(Output::Alarm(Alarm::MalformedMessage { from, reason }));
             }
             Effect::TransferEnded(outcome) => self.outputs.push_back(Output::TransferEnded(outcome)),
             Effect::ReadyToStop => self.outputs.push_back(Output::ReadyToStop),
@@ -413,48 +419,14 @@ impl<R: Respond> Group<R> {
         Ok(())
     }
 
-    fn append(&mut self, appending: Appending) -> Result<(), String> {
-        let batches = match appending {
-            Appending::Proposed(header) => vec![self.filled(header)],
-            Appending::EpochStart(header) => {
-                self.builder.start(start_of(&header));
-                let record = Record::EpochStart { epoch: header.epoch };
-                self.builder.push(&record).expect("an empty batch has room for one small record");
-                vec![self.filled(header)]
-            }
-            Appending::Received(batches) => {
-                for batch in &batches {
-                    self.note_received(batch)?;
-                }
-                batches
-            }
-        };
-        self.engine.append(&batches).map_err(|error| error.to_string())
-    }
-
-    /// The batch the builder holds, which is the one the replica means.
-    fn filled(&mut self, header: BatchHeader) -> Batch {
-        let batch = self.builder.finish().expect("only a filled batch is proposed");
-        assert_eq!(
-            (batch.base, batch.count, batch.epoch),
-            (header.base, header.count, header.epoch),
-            "another batch was admitted"
-        );
-        self.uncommitted.push_back((batch.end(), batch.records.len()));
-        self.uncommitted_bytes += batch.records.len();
-        batch
-    }
-
-    fn note_received(&mut self, batch: &Batch) -> Result<(), String> {
-        for decoded in Records::new(&batch.records) {
-            let decoded = decoded.map_err(|error| error.to_string())?;
-            note(&mut self.dedupe, &mut self.slots, decoded.lsn, &decoded.record);
+    fn truncate(&mut self, log_end: Lsn) -> Result<(), Failed> {
+        // Before anything takes their place: a retry that was recognised in the log waits for records that are about to vanish,
+        // and other records with the same numbers say nothing about it.
+        let (applied, time) = (self.engine.applied(), self.engine.applied_time());
+        while let Some(waiting) = self.waiting.pop_back_if(|waiting| waiting.until > log_end) {
+            waiting.abandon(self.id, time, applied, "its record was replaced by another leader's");
         }
-        Ok(())
-    }
-
-    fn truncate(&mut self, log_end: Lsn) -> Result<(), String> {
-        self.engine.truncate_to(log_end).map_err(|error| error.to_string())?;
+        self.engine.truncate_to(log_end)?;
         self.dedupe.truncate_to(log_end);
         self.slots.truncate_to(log_end);
         while let Some((_, bytes)) = self.uncommitted.pop_back_if(|(end, _)| *end > log_end) {
@@ -464,7 +436,12 @@ impl<R: Respond> Group<R> {
     }
 
     fn apply(&mut self, high_watermark: Lsn) {
-        self.engine.apply_to(high_watermark, &mut |_| ());
+        let published = &self.published;
+        self.engine.apply_to(high_watermark, &mut |applied| {
+            if let Record::Put(put) = &applied.record {
+                published.note_value(put.value.len());
+            }
+        });
         self.dedupe.apply_to(high_watermark, self.engine.applied_time());
         if self.slots.apply_to(high_watermark) {
             self.published.owned.store(Arc::new(self.slots.applied().clone()));
@@ -474,11 +451,9 @@ impl<R: Respond> Group<R> {
         }
     }
 
-    fn send_log(&mut self, mut envelope: Envelope, from: Lsn, upto: Lsn, max_bytes: usize) -> Result<(), String> {
-        let Message::Append(append) = &mut envelope.message else {
-            return Err("a log range was to be sent in something else than an append".to_owned());
-        };
-        append.batches = self.engine.read_log(from, max_bytes).map_err(|error| error.to_string())?;
+    fn send_log(&mut self, mut envelope: Envelope, from: Lsn, upto: Lsn, max_bytes: usize) -> Result<(), Failed> {
+        let Message::Append(append) = &mut envelope.message else { unreachable!("only an append carries a log range") };
+        append.batches = self.engine.read_log(from, max_bytes)?;
         append.batches.truncate(append.batches.partition_point(|batch| batch.end() <= upto));
         let end = append.batches.last().map_or(from, Batch::end);
         if end < upto {
@@ -486,25 +461,6 @@ impl<R: Respond> Group<R> {
         }
         self.outputs.push_back(Output::Send(envelope));
         Ok(())
-    }
-
-    /// Makes sure that the builder may be filled.
-    fn open_batch(&mut self, clock: &impl Clock) -> Result<(), Refusal> {
-        if self.open.is_none() {
-            let admission = self.replica.admit(clock.now(), clock.wall())?;
-            self.builder.start(start_of(&admission.header(0)));
-            self.open = Some(admission);
-        }
-        Ok(())
-    }
-
-    /// Proposes what the builder holds, if anything.
-    fn close_batch(&mut self, clock: &impl Clock) {
-        if let Some(admission) = self.open.take()
-            && !self.builder.is_empty()
-        {
-            self.step_replica(clock, Event::Proposed(admission.header(self.builder.count())));
-        }
     }
 
     fn publish(&self) {
@@ -525,6 +481,20 @@ impl<R: Respond> Group<R> {
         }
     }
 
+    /// Answers a submission that has nothing to wait for.
+    fn answer(&self, clock: &impl Clock, waiting: Waiting<R>) {
+        let leads = self.published.serving.holds(clock.now());
+        waiting.answer(self.id, self.engine.applied_time(), leads);
+    }
+
+    /// While nothing can be committed callers give up and come again: what they left behind must not pile up.
+    fn forget_unwanted(&mut self) {
+        if self.waiting.len() >= self.look_for_unwanted {
+            self.waiting.retain(|waiting| waiting.respond.is_wanted());
+            self.look_for_unwanted = WAITING_MIN.max(self.waiting.len() * 2);
+        }
+    }
+
     /// Tells everybody who waits that nothing more will be known here.
     fn abandon(&mut self, reason: &'static str) {
         let applied = self.engine.applied();
@@ -541,34 +511,7 @@ impl<R: Respond> Group<R> {
             self.outputs.push_back(Output::ReadSlots);
         }
     }
-
-    /// Plans the tick that makes the next due key invisible.
-    fn look_after_expiry(&mut self, clock: &impl Clock) {
-        if self.expiry.is_some() || !self.replica.serving().activated {
-            return;
-        }
-        if let Some(due) = self.reader.next_expiry() {
-            let wait = Duration::from_millis(due.0.saturating_sub(clock.wall().0));
-            self.expiry = Some(clock.now() + wait.clamp(EXPIRY_GRANULARITY, Duration::from_secs(3600)));
-        }
-    }
-
-    fn append_tick(&mut self, clock: &impl Clock) {
-        let due = self.reader.next_expiry().is_some_and(|due| due <= clock.wall());
-        if due && self.open_batch(clock).is_ok() {
-            self.builder.push(&Record::Tick).expect("an empty batch has room for one small record");
-            self.builder.end_command();
-            self.close_batch(clock);
-        }
-    }
 }
 
-fn start_of(header: &BatchHeader) -> BatchStart {
-    BatchStart {
-        lineage: header.lineage,
-        epoch: header.epoch,
-        base: header.base,
-        time: header.time,
-        high_watermark: header.high_watermark,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use simplekv_cluster::{Event, MetadataOutcome, MetadataRequest, TransferOutcome};
+use simplekv_cluster::{Alarm, Event, MetadataOutcome, MetadataRequest, Timing, TransferOutcome};
 use simplekv_meta::{Cas, GroupChange, RecordError, Records, Versioned};
 use simplekv_types::peer::Envelope;
 use simplekv_types::{FlushPolicy, GroupId, GroupRecord, Lsn, Tick};
@@ -27,6 +27,10 @@ impl Respond for Responder {
     fn respond(self, answers: Vec<Answer>) {
         // Whoever asked has stopped waiting: its connection is gone or its time is up.
         let _ = self.send(answers);
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.is_closed()
     }
 }
 
@@ -57,8 +61,10 @@ pub(crate) struct Means {
 pub(crate) enum News {
     /// Its leader wants to be replaced.
     RequestElection { group: GroupId, epoch: simplekv_types::Epoch, unheard: Vec<simplekv_types::Member> },
-    /// Its storage failed.
-    StorageFailed { group: GroupId, what: String },
+    /// It cannot go on; `distrust`: because storage failed, which nobody may trust again.
+    Failed { group: GroupId, what: String, distrust: bool },
+    /// A replica has acknowledged more than it turned out to hold.
+    StorageLied { member: simplekv_types::Member },
     /// Its append path hangs, or works again.
     Stalled { group: GroupId, stalled: bool },
 }
@@ -92,8 +98,24 @@ fn send(orders: &mpsc::WeakUnboundedSender<Order>, order: Order) {
     }
 }
 
+/// Tells the node if its group's task panics: a replica that nobody drives must not look alive.
+struct Watch {
+    group: GroupId,
+    news: mpsc::UnboundedSender<News>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let what = "an invariant is broken, see the log".to_owned();
+            let _ = self.news.send(News::Failed { group: self.group, what, distrust: false });
+        }
+    }
+}
+
 /// Runs until every sender of the inbox is gone, then closes the log. `None` if it could not be flushed, else where it ends.
 pub(crate) async fn run(mut group: Group<Responder>, mut inbox: Inbox, means: Means) -> Option<Lsn> {
+    let _watch = Watch { group: means.id, news: means.news.clone() };
     let mut task = Task { means, transfers: Vec::new(), stops: Vec::new(), stalled: false };
     let mut submissions = Vec::with_capacity(TURN);
     let mut messages = Vec::with_capacity(TURN);
@@ -210,13 +232,18 @@ impl Task {
                     let _ = done.send(());
                 }
             }
-            Output::Alarm(alarm) => warn!(%group, ?alarm, "the replica reports something that should not happen"),
+            Output::Alarm(alarm) => {
+                warn!(%group, ?alarm, "the replica reports something that should not happen");
+                if let Alarm::StorageLied { member, .. } = alarm {
+                    self.tell(News::StorageLied { member });
+                }
+            }
             Output::RoleChanged { epoch, role, leader } => {
                 info!(%group, %epoch, ?role, leader = leader.map(tracing::field::display), "role changed");
             }
-            Output::StorageFailed { what } => {
-                error!(%group, error = what, "storage failed, this replica does nothing more");
-                self.tell(News::StorageFailed { group, what });
+            Output::Failed { what, distrust } => {
+                error!(%group, error = what, distrust, "this replica cannot go on");
+                self.tell(News::Failed { group, what, distrust });
             }
         }
     }
@@ -251,7 +278,9 @@ impl Task {
                     slots.map(|slots| (Arc::new(slots.record), simplekv_types::SlotMapVersion(slots.modified.0)))
                 }
                 Err(failure) => {
-                    warn!(error = %failure, "the slot map cannot be read");
+                    warn!(error = %failure, "the slot map cannot be read, trying again");
+                    // The group asks again at once.
+                    tokio::time::sleep(Timing::default().metadata_retry).await;
                     None
                 }
             };

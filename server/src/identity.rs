@@ -3,7 +3,7 @@
 //! The node's directory holds `node.json` and one directory per group. A node that may have lost something draws a new storage
 //! incarnation: to the cluster it is another replica, whatever its logs hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -31,12 +31,18 @@ pub(crate) struct Identity {
     pub(crate) boot: String,
     /// The flush policy the last run wrote with.
     pub(crate) flush: FlushPolicy,
-    /// How the last run ended, if it ended cleanly. Removed before the next run changes anything.
+    /// How the last run ended, if it ended cleanly. Removed by the next run once it is registered, before it says a word to a peer.
+    ///
+    /// Until then nothing but opening touches the logs, and every start compares them with what the mark says: a start that comes
+    /// to nothing does not cost it.
     pub(crate) clean: Option<CleanEnd>,
+    /// Groups with a replica of this incarnation here. One whose directory is not there has lost what it acknowledged.
+    #[serde(default)]
+    pub(crate) hosted: BTreeSet<GroupId>,
     /// Earlier incarnations of this directory.
     #[serde(default)]
     pub(crate) previous: Vec<StorageId>,
-    /// Set after a failed flush.
+    /// Set after a failed flush, and while the directory is being made over to another incarnation.
     #[serde(default)]
     pub(crate) poisoned: bool,
 }
@@ -190,12 +196,13 @@ pub(crate) fn decide(
         boot: boot.clone(),
         flush,
         clean: None,
+        hosted: BTreeSet::new(),
         previous,
         poisoned: false,
     };
     match (resume_or_renew(known.as_ref(), registration, &facts), disk) {
         // Whoever resumes has the old run's claim to its data; only the nonce is new.
-        (Decision::Resume, Some(disk)) => (Identity { nonce, clean: None, ..disk }, None),
+        (Decision::Resume, Some(disk)) => (Identity { nonce, ..disk }, None),
         (Decision::Resume, None) => (fresh(Vec::new()), Some(RenewReason::NewDirectory)),
         (Decision::Renew(reason), None) => (fresh(Vec::new()), Some(reason)),
         (Decision::Renew(reason), Some(Identity { cluster, storage, mut previous, .. })) => {
@@ -205,7 +212,7 @@ pub(crate) fn decide(
     }
 }
 
-/// Names the machine's current boot; empty where the system does not tell, which then never equals an earlier one.
+/// Names the machine's current boot; empty where the system does not tell.
 pub(crate) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }

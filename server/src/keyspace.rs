@@ -45,21 +45,21 @@ fn with_view(
     answer: impl FnOnce(&dyn View, GroupTime) -> Option<Reply>,
 ) -> Result<Answer, Failure> {
     let now = clock::now();
-    let hosted = shared.all_hosted();
-    let parts: Vec<Part> = hosted
+    let groups: Vec<GroupId> = match group {
+        Some(group) => vec![group],
+        // One that cannot answer at this moment is not left out: its keys would seem to be gone.
+        None => shared.routing().led_by(shared.node()).collect(),
+    };
+    let part = |group| {
+        let hosted = shared.hosted(group)?;
+        let begun = hosted.published().serving.begin(now)?;
+        let owned = hosted.published().owned.load();
+        Some(Part { group: hosted, owned, begun })
+    };
+    let parts: Vec<Part> = groups
         .into_iter()
-        .filter(|hosted| group.is_none_or(|group| hosted.id() == group))
-        .filter_map(|hosted| {
-            let begun = hosted.published().serving.begin(now)?;
-            let owned = hosted.published().owned.load();
-            Some(Part { group: hosted, owned, begun })
-        })
-        .collect();
-    if let Some(group) = group
-        && parts.is_empty()
-    {
-        return Err(shared.routing().not_leader(Slot::MIN, group, shared.node()));
-    }
+        .map(|group| part(group).ok_or_else(|| shared.routing().not_leader(Slot::MIN, group, shared.node())))
+        .collect::<Result<_, _>>()?;
     let views: Vec<(&SlotSet, AppliedView<'_>)> =
         parts.iter().map(|part| (&**part.owned, AppliedView::new(part.group.reader().guard(), &part.owned))).collect();
     let time = views.iter().map(|(_, view)| view.time()).max().unwrap_or(GroupTime::ZERO);

@@ -45,8 +45,14 @@ pub(crate) enum MembershipError {
     Regressed { known: Revision, found: Revision },
     #[error("another process has registered as {node} since: it now speaks for the node, this one must not")]
     Replaced { node: simplekv_types::NodeId },
-    #[error("storage of {group} failed: {what}")]
+    #[error("storage of {group} failed: {what}; started again, this node comes back as a new replica")]
     Storage { group: GroupId, what: String },
+    #[error(
+        "the replica of {group} cannot go on: {what}; nothing acknowledged was lost: remove the cause and start the node again"
+    )]
+    Replica { group: GroupId, what: String },
+    #[error("{node} has less on disk than it had acknowledged; started again, it comes back as a new replica")]
+    Distrusted { node: simplekv_types::NodeId },
 }
 
 impl Membership {
@@ -91,8 +97,11 @@ impl Membership {
             run: Some(run),
             boot: identity::boot_id(),
             flush: config.flush,
+            // From here on this run may change what the mark vouches for.
+            clean: None,
             ..identity.clone()
         })?;
+        self.shared.begin_run(run);
         let sender = Sender { node, storage: identity.storage, run };
         info!(%node, storage = %identity.storage, %run, "registered");
         Ok(Joined { sender, registration: registration.revision })
@@ -144,7 +153,7 @@ impl Membership {
         }
     }
 
-    /// Decides who this node is and prepares its directory for it. Nothing may have been changed in it before.
+    /// Decides who this node is and prepares its directory for it. May be repeated, and may be cut off by a crash anywhere.
     fn settle_identity(
         &self,
         cluster: Option<ClusterId>,
@@ -155,29 +164,27 @@ impl Membership {
         let disk = self.dir.read(config.node)?;
         let groups = assigned(view, config.node);
         let damaged = match &disk {
-            // The mark of a clean end goes before anything is changed: opening a log may already cut its torn end.
-            Some(disk) => {
-                if let Some(cluster) = cluster {
+            Some(disk) => match cluster {
+                Some(cluster) => {
                     disk.check_cluster(&self.dir, cluster)?;
+                    self.replicas.open_all(cluster, disk, &groups)?
                 }
-                self.dir.write(&Identity { clean: None, ..disk.clone() })?;
-                match cluster {
-                    Some(cluster) => {
-                        let ends = disk.clean.as_ref().map(|clean| clean.log_ends.clone()).unwrap_or_default();
-                        self.replicas.open_all(cluster, disk.storage, &groups, &ends)?
-                    }
-                    None => Vec::new(),
-                }
-            }
+                None => Vec::new(),
+            },
             None => Vec::new(),
         };
         let (mut identity, renewed) =
-            identity::decide(config.node, config.flush, disk, registration, !damaged.is_empty());
+            identity::decide(config.node, config.flush, disk.clone(), registration, !damaged.is_empty());
         // Whatever no group lists any more has nothing left to prove.
         identity.previous.retain(|&storage| is_listed(view, Member { node: config.node, storage }));
         if let Some(reason) = renewed {
             info!(?reason, storage = %identity.storage, "this node continues as a new replica");
             if let Some(cluster) = cluster {
+                // The replicas are made over first. A crash in between must not bring the old incarnation back: it was promised
+                // what is being moved away.
+                if let Some(disk) = disk {
+                    self.dir.write(&Identity { poisoned: true, clean: None, ..disk })?;
+                }
                 self.replicas.renew(cluster, identity.storage, &groups, &damaged)?;
             }
         }
@@ -249,6 +256,7 @@ impl Membership {
     /// Works with one session until it is lost.
     async fn hold(&self, me: Joined, session: Session, stopping: &CancellationToken) {
         let mut stalled = self.replicas.stalled();
+        session.set_paused(*stalled.borrow_and_update());
         let lost = session.lost();
         let working = async {
             let office = controller::stand(
@@ -296,11 +304,15 @@ impl Membership {
             if let Freshness::Regressed { known, found } = view.freshness {
                 return Err(MembershipError::Regressed { known, found });
             }
+            if view.nodes.get(&me.sender.node).is_some_and(|found| me.is_distrusted(found)) {
+                return Err(MembershipError::Distrusted { node: me.sender.node });
+            }
             for group in assigned(&view, me.sender.node) {
                 if self.shared.hosted(group).is_none() {
                     let lineage = view.groups.get(&group).map(|found| found.record.lineage).unwrap_or_default();
-                    let replicas = self.replicas.clone();
+                    let (replicas, this) = (self.replicas.clone(), self.clone());
                     blocking(move || replicas.prepare(cluster, me.sender.storage, group)).await?;
+                    blocking(move || this.note_hosted(group)).await?;
                     self.replicas.start(cluster, me.sender, group, lineage)?;
                 }
             }
@@ -309,10 +321,14 @@ impl Membership {
                 changed = views.changed() => if changed.is_err() { return Ok(()) },
                 told = news.recv() => match told {
                     None => return Ok(()),
-                    Some(News::StorageFailed { group, what }) => {
+                    Some(News::Failed { group, what, distrust: true }) => {
                         self.poison(me).await;
                         return Err(MembershipError::Storage { group, what });
                     }
+                    Some(News::Failed { group, what, distrust: false }) => {
+                        return Err(MembershipError::Replica { group, what });
+                    }
+                    Some(News::StorageLied { member }) => self.denounce(member),
                     Some(News::Stalled { group, stalled }) => self.replicas.note_stalled(group, stalled),
                     Some(News::RequestElection { group, epoch, unheard }) => {
                         controller::request_election(&self.shared, &self.orders, me.sender, group, epoch, unheard);
@@ -333,17 +349,37 @@ impl Membership {
         // The disk does not even take the mark: the metadata store has to.
         let mut delays = delays();
         loop {
-            if let Ok(Some(found)) = self.records.node(me.sender.node).await {
-                if found.run() != me.sender.run {
-                    return;
-                }
-                let record = NodeRecord { poisoned: true, run: Some(me.sender.run), ..found.record };
-                if matches!(self.records.register(me.sender.node, found.revision, &record).await, Ok(Cas::Done { .. }))
-                {
-                    return;
-                }
+            if let Ok(Some(found)) = self.records.node(me.sender.node).await
+                && (found.run() != me.sender.run || mark_poisoned(&self.records, me.sender.node, found).await)
+            {
+                return;
             }
             tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(1))).await;
+        }
+    }
+
+    /// A replica led here had acknowledged more than it holds. Its group goes on without it; so that its node learns of it and comes
+    /// back as another replica, its registration says so. Should this fail, the next leader finds out again.
+    fn denounce(&self, member: Member) {
+        let records = self.records.clone();
+        tokio::spawn(async move {
+            match records.node(member.node).await {
+                Ok(Some(found)) if found.record.storage == member.storage && !found.record.poisoned => {
+                    let told = mark_poisoned(&records, member.node, found).await;
+                    warn!(%member, told, "this replica's storage has lost what it had acknowledged");
+                }
+                Ok(_) => (),
+                Err(failure) => warn!(%member, error = %failure, "it cannot be told that its storage is not trusted"),
+            }
+        });
+    }
+
+    /// Remembers that there is a replica, before it acknowledges anything.
+    fn note_hosted(&self, group: GroupId) -> Result<(), IdentityError> {
+        let Some(mut identity) = self.dir.read(self.shared.node())? else { return Ok(()) };
+        match identity.hosted.insert(group) {
+            true => self.dir.write(&identity),
+            false => Ok(()),
         }
     }
 }
@@ -353,6 +389,19 @@ impl Membership {
 struct Joined {
     sender: Sender,
     registration: Revision,
+}
+
+impl Joined {
+    /// Whether the registration of this very run says that its storage is not to be trusted.
+    fn is_distrusted(&self, found: &Registration) -> bool {
+        found.record.poisoned && found.run() == self.sender.run && found.record.storage == self.sender.storage
+    }
+}
+
+/// Says in a registration that its storage is not to be trusted. False if that could not be written, or something else was before.
+async fn mark_poisoned(records: &Records, node: simplekv_types::NodeId, found: Registration) -> bool {
+    let record = NodeRecord { poisoned: true, run: Some(found.run()), ..found.record };
+    matches!(records.register(node, found.revision, &record).await, Ok(Cas::Done { .. }))
 }
 
 fn is_listed(view: &ClusterView, member: Member) -> bool {

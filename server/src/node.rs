@@ -165,10 +165,17 @@ impl Node {
     }
 
     /// Notes that nothing is missing: after a loss of power the next start can tell from it that it has everything.
+    ///
+    /// A process that never registered has nothing to say about how the run before it ended.
     fn mark_clean(&self, log_ends: BTreeMap<GroupId, Lsn>) -> Result<(), IdentityError> {
         let Some(identity) = self.dir.read(self.shared.node())? else { return Ok(()) };
-        let clean = identity.run.map(|run| CleanEnd { run, log_ends });
-        self.dir.write(&Identity { clean, ..identity })
+        match self.shared.run() {
+            Some(run) if identity.run == Some(run) => {
+                let clean = Some(CleanEnd { run, log_ends });
+                self.dir.write(&Identity { clean, ..identity })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

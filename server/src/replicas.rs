@@ -20,7 +20,7 @@ use crate::clock;
 use crate::group::{Group, Replayed};
 use crate::host::{self, Inbox, Means, News};
 use crate::hosted::{self, Hosted, Order, Published};
-use crate::identity::DataDir;
+use crate::identity::{DataDir, Identity};
 use crate::peers::Peers;
 use crate::shared::Shared;
 
@@ -55,6 +55,8 @@ struct Inner {
     news: mpsc::UnboundedSender<News>,
     /// Opened to find out whether they are whole, waiting to be started.
     opened: Mutex<BTreeMap<GroupId, Opened>>,
+    /// Every replica that was opened. Unless all of them are closed, the end is not clean.
+    touched: Mutex<BTreeSet<GroupId>>,
     tasks: Mutex<BTreeMap<GroupId, JoinHandle<Option<Lsn>>>>,
     /// Groups whose append path hangs.
     stalled: Mutex<BTreeSet<GroupId>>,
@@ -84,6 +86,7 @@ impl Replicas {
             peers,
             news,
             opened: Mutex::default(),
+            touched: Mutex::default(),
             tasks: Mutex::default(),
             stalled: Mutex::default(),
             any_stalled: watch::Sender::new(false),
@@ -91,29 +94,37 @@ impl Replicas {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Opens the replicas of these groups that exist, and tells which of them are not whole. `ends`: where logs are known to have
-    /// ended at least.
+    /// Opens the replicas of these groups that exist, and tells which of them are not whole.
     pub(crate) fn open_all(
         &self,
         cluster: ClusterId,
-        storage: StorageId,
+        disk: &Identity,
         groups: &BTreeSet<GroupId>,
-        ends: &BTreeMap<GroupId, Lsn>,
     ) -> Result<Vec<GroupId>, OpenFailure> {
         // Another registration may have come first and sent the node here again: what it holds would lock it out.
         self.inner.opened.lock().clear();
         let mut damaged = Vec::new();
         for &group in groups {
-            if !self.inner.dir.replica(group).join("META").exists() {
+            if !self.has_replica(group) {
+                if disk.hosted.contains(&group) {
+                    warn!(%group, "this replica's directory is gone");
+                    damaged.push(group);
+                }
                 continue;
             }
-            match self.open(cluster, storage, group) {
-                Ok(opened) if ends.get(&group).is_some_and(|&end| opened.engine.log_end() < end) => {
-                    let (end, left) = (ends.get(&group).copied().unwrap_or_default(), opened.engine.log_end());
+            // Where the log ended at least.
+            let end = disk.clean.as_ref().and_then(|clean| clean.log_ends.get(&group)).copied().unwrap_or_default();
+            match self.open(cluster, disk.storage, group) {
+                Ok(opened) if opened.engine.log_end() < end => {
+                    let left = opened.engine.log_end();
                     warn!(%group, %end, %left, "this replica's log is shorter than it was when the node stopped");
                     damaged.push(group);
                 }
                 Ok(opened) => drop(self.inner.opened.lock().insert(group, opened)),
+                // Of an earlier incarnation that was renewed while the group was elsewhere, or of the next one, whose making was
+                // cut off: nothing that is promised now.
+                Err(error) if is_of_another_incarnation(&error) && !disk.hosted.contains(&group) => (),
+                Err(error) if is_of_another_incarnation(&error) && disk.poisoned => (),
                 Err(error) if is_damage(&error) => {
                     warn!(%group, %error, "this replica is not whole");
                     damaged.push(group);
@@ -133,22 +144,43 @@ impl Replicas {
         damaged: &[GroupId],
     ) -> Result<(), OpenFailure> {
         self.inner.opened.lock().clear();
+        self.inner.touched.lock().clear();
         for &group in groups {
-            let path = self.inner.dir.replica(group);
             if damaged.contains(&group) {
-                let aside = path.with_extension(format!("damaged-{storage}"));
-                std::fs::rename(&path, &aside).map_err(|error| OpenFailure::Aside { path: path.clone(), error })?;
-                warn!(%group, path = %aside.display(), "the damaged replica was moved aside, it is fetched anew from the group");
-            } else if path.join("META").exists() {
-                simplekv_engine::assign_storage(&*self.inner.fs, &path, cluster, group, storage)
-                    .map_err(|error| OpenFailure::Directory { group, error })?;
+                self.move_aside(group, storage)?;
+            } else if self.has_replica(group) {
+                self.assign(cluster, storage, group)?;
             }
         }
         Ok(())
     }
 
+    fn move_aside(&self, group: GroupId, storage: StorageId) -> Result<(), OpenFailure> {
+        let path = self.inner.dir.replica(group);
+        let aside = path.with_extension(format!("damaged-{storage}"));
+        match std::fs::rename(&path, &aside) {
+            Ok(()) => {
+                warn!(%group, path = %aside.display(), "the damaged replica was moved aside, it is fetched anew from the group");
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(OpenFailure::Aside { path, error }),
+        }
+    }
+
+    fn assign(&self, cluster: ClusterId, storage: StorageId, group: GroupId) -> Result<(), OpenFailure> {
+        let path = self.inner.dir.replica(group);
+        simplekv_engine::assign_storage(&*self.inner.fs, &path, cluster, group, storage)
+            .map_err(|error| OpenFailure::Directory { group, error })
+    }
+
+    fn has_replica(&self, group: GroupId) -> bool {
+        self.inner.dir.replica(group).join("META").exists()
+    }
+
     fn open(&self, cluster: ClusterId, storage: StorageId, group: GroupId) -> Result<Opened, OpenError> {
         let inner = &self.inner;
+        inner.touched.lock().insert(group);
         let config = inner.shared.config();
         let options = Options {
             flush: config.flush,
@@ -168,10 +200,19 @@ impl Replicas {
 
     /// Opens the replica of a group, unless that is done. Waits for the disk.
     pub(crate) fn prepare(&self, cluster: ClusterId, storage: StorageId, group: GroupId) -> Result<(), OpenFailure> {
-        if !self.inner.opened.lock().contains_key(&group) {
-            let opened = self.open(cluster, storage, group).map_err(|error| OpenFailure::Open { group, error })?;
-            self.inner.opened.lock().insert(group, opened);
+        if self.inner.opened.lock().contains_key(&group) {
+            return Ok(());
         }
+        let opened = match self.open(cluster, storage, group) {
+            // What an earlier incarnation left is a source to catch up from, as after any renewal.
+            Err(error) if is_of_another_incarnation(&error) => {
+                self.assign(cluster, storage, group)?;
+                self.open(cluster, storage, group)
+            }
+            opened => opened,
+        };
+        let opened = opened.map_err(|error| OpenFailure::Open { group, error })?;
+        self.inner.opened.lock().insert(group, opened);
         Ok(())
     }
 
@@ -275,22 +316,21 @@ impl Replicas {
     pub(crate) async fn stop(&self) -> Option<BTreeMap<GroupId, Lsn>> {
         self.inner.shared.change_hosted(BTreeMap::clear);
         let tasks = std::mem::take(&mut *self.inner.tasks.lock());
-        let mut ends = Some(BTreeMap::new());
+        let mut ends = BTreeMap::new();
         for (group, mut task) in tasks {
-            let end = match tokio::time::timeout(Duration::from_secs(5), &mut task).await {
-                Ok(closed) => closed.ok().flatten(),
-                Err(_) => {
-                    // Somebody still holds the group's inbox: a connection that does not end.
-                    task.abort();
-                    None
-                }
-            };
-            match (end, &mut ends) {
-                (Some(end), Some(ends)) => drop(ends.insert(group, end)),
-                _ => ends = None,
+            match tokio::time::timeout(Duration::from_secs(5), &mut task).await {
+                Ok(closed) => ends.extend(closed.ok().flatten().map(|end| (group, end))),
+                // Somebody still holds the group's inbox: a connection that does not end.
+                Err(_) => task.abort(),
             }
         }
-        ends
+        let opened = std::mem::take(&mut *self.inner.opened.lock());
+        for (group, Opened { engine, .. }) in opened {
+            let end = engine.log_end();
+            ends.extend(engine.close().ok().map(|()| (group, end)));
+        }
+        let touched = self.inner.touched.lock();
+        touched.iter().all(|group| ends.contains_key(group)).then_some(ends)
     }
 }
 
@@ -302,17 +342,26 @@ pub(crate) fn node_facts(view: &ClusterView) -> Vec<NodeFacts> {
         .collect()
 }
 
+/// Whether a directory holds the right replica, of another incarnation of this node's storage.
+fn is_of_another_incarnation(error: &OpenError) -> bool {
+    match error {
+        OpenError::Directory(DirectoryError::Foreign { found, expected, .. }) => {
+            found.cluster == expected.cluster && found.group == expected.group
+        }
+        _ => false,
+    }
+}
+
 fn is_damage(error: &OpenError) -> bool {
     match error {
         OpenError::Corrupt { .. } | OpenError::Inconsistent { .. } => true,
-        OpenError::Directory(error) => matches!(
-            error,
+        OpenError::Directory(
             DirectoryError::Missing { .. }
-                | DirectoryError::Damaged { .. }
-                | DirectoryError::Unlisted { .. }
-                | DirectoryError::Poisoned { .. }
-        ),
-        _ => false,
+            | DirectoryError::Damaged { .. }
+            | DirectoryError::Unlisted { .. }
+            | DirectoryError::Poisoned { .. },
+        ) => true,
+        other => is_of_another_incarnation(other),
     }
 }
 

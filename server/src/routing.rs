@@ -88,6 +88,12 @@ impl Routing {
         self.groups.get(&group).and_then(|record| record.leader).is_some_and(|leader| leader.node != this)
     }
 
+    /// The groups a node is known to lead.
+    pub(crate) fn led_by(&self, node: NodeId) -> impl Iterator<Item = GroupId> {
+        let led = move |record: &GroupRecord| record.leader.is_some_and(|leader| leader.node == node);
+        self.groups.iter().filter(move |(_, record)| led(record)).map(|(&group, _)| group)
+    }
+
     /// The answer to a request for a slot this node has no part in.
     pub(crate) fn moved(&self, slot: Slot) -> Failure {
         let Some(group) = self.owner(slot) else { return Failure::SlotUnserved { slot } };

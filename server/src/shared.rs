@@ -1,15 +1,15 @@
 //! What everything in a node shares: where things are, what is hosted here, and how much is under way.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
 use simplekv_resp::Command;
-use simplekv_types::{ClusterId, Failure, GroupId, NodeId, Tick, limits};
+use simplekv_types::{ClusterId, Failure, GroupId, NodeId, RunId, Tick, limits};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     in_flight: Arc<AtomicUsize>,
     metrics: Metrics,
     started: Instant,
+    run: OnceLock<RunId>,
     stopping: CancellationToken,
 }
 
@@ -59,12 +60,23 @@ impl Shared {
             in_flight: Arc::default(),
             metrics: Metrics::default(),
             started: Instant::now(),
+            run: OnceLock::new(),
             stopping,
         }
     }
 
     pub(crate) fn node(&self) -> NodeId {
         self.config.node
+    }
+
+    /// The run this process has registered as; `None` before.
+    pub(crate) fn run(&self) -> Option<RunId> {
+        self.run.get().copied()
+    }
+
+    /// This process has registered.
+    pub(crate) fn begin_run(&self, run: RunId) {
+        self.run.set(run).expect("a process registers once");
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -193,7 +205,7 @@ impl Shared {
 }
 
 /// The longest value a command brings along. What it makes of values already stored is checked when it is executed.
-fn largest_value(command: &Command) -> usize {
+pub(crate) fn largest_value(command: &Command) -> usize {
     match command {
         Command::Set(set) => set.value.len(),
         Command::SetNx { value, .. } | Command::Append { value, .. } | Command::SetRange { value, .. } => value.len(),

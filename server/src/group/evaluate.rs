@@ -10,7 +10,7 @@ use simplekv_engine::record::{DedupeRow, Put, Record, SlotChangeKind};
 use simplekv_engine::{BatchBuilder, EncodeError, Engine, Pending, Reader};
 use simplekv_proto::v1;
 use simplekv_resp::Command;
-use simplekv_types::{ClientId, Failure, GroupTime, Reply, Slot, SlotRange, ValueType, limits};
+use simplekv_types::{ClientId, Failure, GroupTime, Lsn, Reply, Slot, SlotRange, ValueType, limits};
 
 use super::waiting::Outcome;
 use super::{Clock, Group, GroupRequest, Respond, SlotSet, UNCOMMITTED_BYTES_MAX};
@@ -49,19 +49,24 @@ impl<R: Respond> Group<R> {
         if request.barrier { Outcome::Appended { reply, until } } else { Outcome::Observed { reply, until } }
     }
 
-    /// A record whose commit proves that this replica led when it was appended.
+    /// A record whose commit proves that this replica led when it was appended. Any record of the open batch will do: none of them
+    /// is appended yet.
     fn push_barrier(&mut self, clock: &impl Clock) -> Result<(), Refusal> {
         self.open_batch(clock)?;
-        self.builder.push(&Record::Tick).expect("a batch is closed long before it is full");
-        self.builder.end_command();
+        if self.builder.is_empty() {
+            self.builder.push(&Record::Tick).expect("an empty batch has room for one small record");
+            self.builder.end_command();
+        }
         Ok(())
     }
 
     fn write(&mut self, clock: &impl Clock, request: &GroupRequest) -> Outcome {
         let opened = self.open_batch(clock);
         let now = self.open.map_or_else(|| self.engine.applied_time(), |admission| admission.time);
-        // Before anything can refuse: what was done already is answered, whatever state the group is in.
-        if let Some(known) = self.known(request, now) {
+        // Before anything can refuse: what was done already is answered, whatever state the group is in. A replica that does not lead
+        // knows that only of what is applied: what is merely in its log may be about to be replaced.
+        let surely = matches!(opened, Err(Refusal::NotLeader { .. })).then(|| self.engine.applied());
+        if let Some(known) = self.known(request, now, surely) {
             return known;
         }
         if let Err(refusal) = opened {
@@ -88,15 +93,18 @@ impl<R: Respond> Group<R> {
         outcome
     }
 
-    /// The answer to a retry of a write that has been executed, or may not be executed any more.
-    fn known(&self, request: &GroupRequest, now: GroupTime) -> Option<Outcome> {
+    /// The answer to a retry of a write that has been executed, in a record below `surely` if that is given, or may not be executed any more.
+    fn known(&self, request: &GroupRequest, now: GroupTime, surely: Option<Lsn>) -> Option<Outcome> {
         let (client, write) = request.dedupe?;
         let write = dated(write, now);
         let mut executed = None;
         for slot in slots_of(&request.command) {
             match self.dedupe.lookup(slot, client, &write, now) {
                 Verdict::Execute => (),
-                Verdict::Answered { lsn, result } => executed = Some((lsn, result)),
+                Verdict::Answered { lsn, result } if surely.is_none_or(|end| lsn < end) => {
+                    executed = Some((lsn, result))
+                }
+                Verdict::Answered { .. } => return None,
                 Verdict::Expired => return Some(Outcome::Refused(Failure::Expired)),
                 Verdict::Stale => return Some(Outcome::Refused(Failure::StaleRetry)),
             }
@@ -125,7 +133,10 @@ impl<R: Respond> Group<R> {
         if let Some((client, write)) = request.dedupe
             && (wrote || Dedupe::must_log(write.attempt))
         {
-            self.push_rows(&request.command, client, write, &reply, now)?;
+            if let Err(error) = self.push_rows(&request.command, client, write, &reply, now) {
+                self.builder.roll_back(checkpoint);
+                return Err(error);
+            }
         } else if !wrote {
             self.builder.end_command();
             // It changed nothing, so it is a read: true only if this replica still leads when what it saw is committed.
@@ -146,6 +157,7 @@ impl<R: Respond> Group<R> {
     ) -> Result<(), EncodeError> {
         let result = Bytes::from(v1::Value::from(reply.clone()).encode_to_vec());
         let deadline = dated(write, now).deadline;
+        let mut rows = Vec::with_capacity(1);
         for slot in slots_of(command) {
             let row = DedupeRow {
                 slot,
@@ -158,7 +170,11 @@ impl<R: Respond> Group<R> {
             };
             let lsn = self.builder.push(&Record::Dedupe(row))?;
             let (seq, ack_below, result) = (write.seq, write.ack_below, result.clone());
-            self.dedupe.append(lsn, DedupeRecord { slot, client, seq, ack_below, deadline, result });
+            rows.push((lsn, DedupeRecord { slot, client, seq, ack_below, deadline, result }));
+        }
+        // All or none: the command is taken back if one of them finds no room.
+        for (lsn, row) in rows {
+            self.dedupe.append(lsn, row);
         }
         Ok(())
     }

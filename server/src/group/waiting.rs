@@ -23,6 +23,8 @@ impl From<Failure> for Answer {
 pub trait Respond {
     /// Tells them, in the order of the requests. Never waits.
     fn respond(self, answers: Vec<Answer>);
+    /// Whether somebody still waits.
+    fn is_wanted(&self) -> bool;
 }
 
 /// A command's reply together with what has to be true before it may be given.

@@ -9,8 +9,10 @@ use simplekv_resp::{Body, Control, Parser, ProtocolError, Request, RequestLimits
 use simplekv_types::{Failure, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::facts::NodeView;
+use crate::budget;
 use crate::dispatch::{Door, Operation};
 use crate::keyspace;
 use crate::metrics::Metrics;
@@ -53,6 +55,7 @@ pub(super) async fn run(shared: &Shared, stream: TcpStream, number: u64) -> io::
         output: BytesMut::new(),
         operations: Vec::new(),
         heard: Vec::new(),
+        partial_since: None,
     };
     while connection.turn().await? {}
     connection.send().await
@@ -69,6 +72,8 @@ struct Connection<'a> {
     /// Data commands to be executed together, and whether the client wants to hear each one's reply.
     operations: Vec<Result<Operation, Failure>>,
     heard: Vec<bool>,
+    /// Since when a request has been arriving.
+    partial_since: Option<Instant>,
 }
 
 impl Connection<'_> {
@@ -99,15 +104,24 @@ impl Connection<'_> {
 
     /// Takes up one request. False when the connection is to be closed.
     async fn take(&mut self, args: simplekv_resp::Args) -> io::Result<bool> {
+        self.partial_since = None;
         let parsed = Request::parse(args).and_then(|request| self.session.admit(request.spec).map(|()| request));
         let heard = self.session.hears(parsed.as_ref().ok());
         match parsed {
             Err(failure) => self.operations.push(Err(failure)),
-            Ok(Request { body: Body::Data(command), .. }) => self.operations.push(Ok(Operation::plain(command))),
+            Ok(Request { body: Body::Data(command), .. }) => {
+                if command.is_keyspace_wide() && !command.is_write() {
+                    // It sees what stands before it.
+                    self.execute().await?;
+                }
+                self.operations.push(Ok(Operation::plain(command)));
+            }
             Ok(Request { body: Body::Control(control), .. }) => {
                 // It may be about what stands before it: everything in its place.
                 self.execute().await?;
-                return Ok(self.control(&control, heard));
+                let stays = self.control(&control, heard);
+                self.send_if_long().await?;
+                return Ok(stays);
             }
         }
         self.heard.push(heard);
@@ -136,33 +150,47 @@ impl Connection<'_> {
         }
     }
 
-    /// Executes the data commands taken up so far and encodes their replies.
+    /// Executes the data commands taken up so far and sends or keeps their replies.
     async fn execute(&mut self) -> io::Result<()> {
-        if self.operations.is_empty() {
-            return Ok(());
+        while !self.operations.is_empty() {
+            let count = match self.operations.len() {
+                1 => 1,
+                _ => budget::fitting(self.shared, &self.operations, self.shared.limits().output_bytes),
+            };
+            let later = self.operations.split_off(count);
+            let operations = std::mem::replace(&mut self.operations, later);
+            self.execute_together(operations).await?;
         }
+        Ok(())
+    }
+
+    async fn execute_together(&mut self, operations: Vec<Result<Operation, Failure>>) -> io::Result<()> {
         let metrics = self.shared.metrics();
-        Metrics::add(&metrics.resp_commands, self.operations.len() as u64);
-        let answers = self.shared.execute(Door::Resp, std::mem::take(&mut self.operations)).finish().await;
+        Metrics::add(&metrics.resp_commands, operations.len() as u64);
+        let later = self.heard.split_off(operations.len());
+        let heard = std::mem::replace(&mut self.heard, later);
+        let answers = self.shared.execute(Door::Resp, operations).finish().await;
         let failed = answers.iter().filter(|answer| matches!(answer.reply, Reply::Error(_))).count();
         if failed > 0 {
             Metrics::add(&metrics.failed_commands, failed as u64);
         }
-        let heard = std::mem::take(&mut self.heard);
-        for (answer, heard) in answers.iter().zip(heard) {
+        for (answer, heard) in answers.into_iter().zip(heard) {
             if heard {
                 encode::reply(&answer.reply, self.session.protocol(), &mut self.output);
-                if self.output.len() > WRITE_BYTES {
-                    self.send().await?;
-                }
+                self.send_if_long().await?;
             }
         }
         Ok(())
     }
 
+    /// Sends the replies so far if they are many.
+    async fn send_if_long(&mut self) -> io::Result<()> {
+        if self.output.len() > WRITE_BYTES { self.send().await } else { Ok(()) }
+    }
+
     fn protocol_error(&mut self, error: &ProtocolError) {
-        Metrics::add(&self.shared.metrics().rejected, 1);
-        encode::error(&format!("ERR {error}"), &mut self.output);
+        Metrics::add(&self.shared.metrics().failed_commands, 1);
+        encode::reply(&Reply::Error(Failure::from(error.clone())), self.session.protocol(), &mut self.output);
     }
 
     /// Sends the replies so far. A client that does not read them is cut off.
@@ -183,14 +211,26 @@ impl Connection<'_> {
     async fn receive(&mut self) -> io::Result<bool> {
         self.input.reserve(READ_BYTES);
         let limits = self.shared.limits();
-        let patience = if self.input.is_empty() { limits.idle_timeout } else { Some(limits.partial_request_timeout) };
+        let begun = match self.input.is_empty() {
+            true => None,
+            // However slowly it drips in: the request as a whole has this long.
+            false => Some(*self.partial_since.get_or_insert_with(Instant::now)),
+        };
+        self.partial_since = begun;
+        let deadline = match begun {
+            Some(begun) => Some(begun + limits.partial_request_timeout),
+            None => limits.idle_timeout.map(|patience| Instant::now() + patience),
+        };
         let read = self.stream.read_buf(&mut self.input);
-        let count = match patience {
+        let count = match deadline {
             None => read.await?,
-            Some(patience) => match tokio::time::timeout(patience, read).await {
+            Some(deadline) => match tokio::time::timeout_at(deadline, read).await {
                 Ok(count) => count?,
                 Err(_) => {
-                    encode::error("ERR the request did not arrive in time, closing", &mut self.output);
+                    // Whoever asked nothing is told nothing: it would be taken for the answer to the next request.
+                    if begun.is_some() {
+                        encode::error("ERR the request did not arrive in time, closing", &mut self.output);
+                    }
                     return Ok(false);
                 }
             },

@@ -1,0 +1,132 @@
+//! What goes into the log: batches opened, filled and proposed by a leader, and those a follower receives.
+
+use std::time::Duration;
+
+use simplekv_cluster::{Appending, BatchHeader, Event, Refusal};
+use simplekv_engine::BatchStart;
+use simplekv_engine::record::{Record, Records, SlotChange, SlotChangeKind, SlotRanges};
+use simplekv_types::{Batch, Lsn, MigrationId, SlotRange};
+
+use super::failure::Failed;
+use super::{Clock, Group, Respond, note};
+
+/// A due key waits at least this long for the tick that makes it invisible, so that one tick serves many.
+const EXPIRY_GRANULARITY: Duration = Duration::from_millis(10);
+/// A tick is planned at most this far ahead: clocks of the hour are set.
+const EXPIRY_HORIZON: Duration = Duration::from_secs(3600);
+
+impl<R: Respond> Group<R> {
+    /// Makes sure that the builder may be filled.
+    pub(super) fn open_batch(&mut self, clock: &impl Clock) -> Result<(), Refusal> {
+        if self.open.is_none() {
+            let admission = self.replica.admit(clock.now(), clock.wall())?;
+            self.builder.start(start_of(&admission.header(0)));
+            self.open = Some(admission);
+        }
+        Ok(())
+    }
+
+    /// Proposes what the builder holds, if anything.
+    pub(super) fn close_batch(&mut self, clock: &impl Clock) {
+        if let Some(admission) = self.open.take()
+            && !self.builder.is_empty()
+        {
+            self.step_replica(clock, Event::Proposed(admission.header(self.builder.count())));
+        }
+    }
+
+    /// Appends a change of whole slots to the open batch.
+    pub(super) fn push_slots(&mut self, kind: SlotChangeKind, revision: u64, ranges: &[SlotRange]) {
+        let change = SlotChange {
+            kind,
+            migration: MigrationId(0),
+            source: Lsn::ZERO,
+            revision,
+            slots: SlotRanges::Given(ranges),
+            details: &[],
+            origin: None,
+        };
+        let lsn = self.builder.push(&Record::Slots(change.clone())).expect("at most 16384 ranges fit a record");
+        self.builder.end_command();
+        self.slots.append(lsn, &change);
+    }
+
+    /// Writes what the replica wants in the log.
+    pub(super) fn append(&mut self, appending: Appending) -> Result<(), Failed> {
+        let batches = match appending {
+            Appending::Proposed(header) => vec![self.filled(header)],
+            Appending::EpochStart(header) => {
+                self.builder.start(start_of(&header));
+                let record = Record::EpochStart { epoch: header.epoch };
+                self.builder.push(&record).expect("an empty batch has room for one small record");
+                vec![self.filled(header)]
+            }
+            Appending::Received(batches) => {
+                for batch in &batches {
+                    self.note_received(batch)?;
+                }
+                batches
+            }
+        };
+        Ok(self.engine.append(&batches)?)
+    }
+
+    /// The batch the builder holds, which is the one the replica means.
+    fn filled(&mut self, header: BatchHeader) -> Batch {
+        let batch = self.builder.finish().expect("only a filled batch is proposed");
+        assert_eq!(
+            (batch.base, batch.count, batch.epoch),
+            (header.base, header.count, header.epoch),
+            "another batch was admitted"
+        );
+        self.uncommitted.push_back((batch.end(), batch.records.len()));
+        self.uncommitted_bytes += batch.records.len();
+        batch
+    }
+
+    fn note_received(&mut self, batch: &Batch) -> Result<(), Failed> {
+        for decoded in Records::new(&batch.records) {
+            let decoded = decoded.map_err(|error| Failed::mistaken(&error))?;
+            note(&mut self.dedupe, &mut self.slots, decoded.lsn, &decoded.record);
+        }
+        Ok(())
+    }
+
+    /// Plans the tick that makes the next due key invisible. Looked at again whenever something was applied: a key that is due
+    /// earlier than all others may have come.
+    pub(super) fn look_after_expiry(&mut self, clock: &impl Clock) {
+        if !self.replica.serving().activated {
+            self.expiry = None;
+            return;
+        }
+        if let Some(due) = self.reader.next_expiry() {
+            let wait = Duration::from_millis(due.0.saturating_sub(clock.wall().0));
+            let at = clock.now() + wait.clamp(EXPIRY_GRANULARITY, EXPIRY_HORIZON);
+            self.expiry = Some(self.expiry.map_or(at, |planned| planned.min(at)));
+        }
+    }
+
+    /// Brings the group's time to the next due key's, if it has come: after the wall clock was set forward the group's time follows
+    /// slowly, and a tick before it is there would only fill the log.
+    pub(super) fn append_tick(&mut self, clock: &impl Clock) {
+        let Some(due) = self.reader.next_expiry().filter(|due| *due <= clock.wall()) else { return };
+        if self.open_batch(clock).is_err() {
+            return;
+        }
+        if self.open.is_some_and(|admission| admission.time >= due) {
+            self.builder.push(&Record::Tick).expect("an empty batch has room for one small record");
+            self.builder.end_command();
+        }
+        self.close_batch(clock);
+    }
+}
+
+fn start_of(header: &BatchHeader) -> BatchStart {
+    BatchStart {
+        lineage: header.lineage,
+        epoch: header.epoch,
+        base: header.base,
+        time: header.time,
+        high_watermark: header.high_watermark,
+    }
+}
