@@ -25,6 +25,7 @@ mod batches;
 mod evaluate;
 mod failure;
 mod report;
+mod rest;
 mod slots;
 mod waiting;
 
@@ -33,6 +34,7 @@ pub use slots::{SlotSet, SlotTable};
 pub use waiting::{Answer, Respond};
 
 use failure::Failed;
+use rest::Rest;
 use waiting::{Outcome, Waiting};
 
 /// The clocks as the driver reads them.
@@ -147,6 +149,7 @@ pub struct Group<R> {
     outputs: VecDeque<Output>,
     /// When the next due key asks for a tick; `None` while there is none or another replica leads.
     expiry: Option<Tick>,
+    rest: Rest,
     failed: bool,
 }
 
@@ -260,6 +263,7 @@ impl<R: Respond> Group<R> {
             followups: VecDeque::new(),
             outputs: VecDeque::new(),
             expiry: None,
+            rest: Rest::default(),
             failed: false,
         }
     }
@@ -272,7 +276,7 @@ impl<R: Respond> Group<R> {
     /// When [`Group::tick`] is next needed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.replica.next_deadline().into_iter().chain(self.expiry).min()
+        self.replica.next_deadline().into_iter().chain(self.expiry).chain(self.rest.at).min()
     }
 
     /// Flushes everything and says so in the log. The end of the replica's life in this process; tells where its log ends.
@@ -304,6 +308,7 @@ impl<R: Respond> Group<R> {
             self.expiry = None;
             self.append_tick(clock);
         }
+        self.look_after_rest(clock, now);
         self.settle(clock);
     }
 
@@ -370,6 +375,7 @@ impl<R: Respond> Group<R> {
         self.release(clock);
         self.look_after_slots();
         self.look_after_expiry(clock);
+        self.rest.note(clock, self.engine.log_end());
     }
 
     /// The replica cannot go on: nothing of what was still to be done may be done.
@@ -394,7 +400,10 @@ impl<R: Respond> Group<R> {
             }
             Effect::Truncate { log_end } => self.truncate(log_end)?,
             Effect::Append(appending) => self.append(appending)?,
-            Effect::Flush { log_end, truncations } => self.outputs.push_back(Output::Flush { log_end, truncations }),
+            Effect::Flush { log_end, truncations } => {
+                self.rest.flush = Some((log_end, truncations));
+                self.outputs.push_back(Output::Flush { log_end, truncations });
+            }
             Effect::Apply { high_watermark } => self.apply(high_watermark),
             Effect::Send(envelope) => self.outputs.push_back(Output::Send(envelope)),
             Effect::SendLog { envelope, from, upto, max_bytes } => self.send_log(envelope, from, upto, max_bytes)?,

@@ -139,7 +139,9 @@ impl Log {
         let new = create_segment(&*self.fs, &self.dir, id, &self.identity, capacity, link, checksum, cut)?;
         let keeps = |other: &&u32| u64::from(**other) <= link.from.segment;
         let log: Vec<u32> = self.manifest.log.iter().filter(keeps).copied().chain([id]).collect();
-        let dropped = self.manifest.log.iter().filter(|other| !keeps(other)).copied().collect();
+        // Those that could not be removed yet as well: a segment that no list names is taken for part of a newer log.
+        let cut_off = self.manifest.log.iter().filter(|other| !keeps(other));
+        let dropped = self.manifest.dropped.iter().chain(cut_off).copied().collect();
         let manifest = Manifest { next: id + 1, log, dropped };
         if let Err(error) = manifest.write(&*self.fs, &self.dir) {
             if error.kind() == io::ErrorKind::StorageFull {
@@ -153,12 +155,11 @@ impl Log {
     }
 
     /// Gives back what a segment has beyond its part of the log, and removes segments that no longer belong to it. Neither matters
-    /// for what the log says, so a failure is left to the next start.
-    pub(crate) fn tidy(&self, sealed: &Segment, end: u64) {
+    /// for what the log says, so a failure is left to the next roll or start.
+    pub(crate) fn tidy(&mut self, sealed: &Segment, end: u64) {
         let _ = sealed.file.set_length(end);
-        for id in &self.manifest.dropped {
-            let _ = self.dir.remove(&*self.fs, &segment::file_name(*id));
-        }
+        let (dir, fs) = (&self.dir, &*self.fs);
+        self.manifest.dropped.retain(|id| dir.remove(fs, &segment::file_name(*id)).is_err());
     }
 }
 

@@ -110,7 +110,7 @@ fn facts(nodes: &[u32]) -> Vec<NodeFacts> {
                 poisoned: false,
                 addresses: NodeAddresses::default(),
                 zone: String::new(),
-                flush: FlushPolicy::Os,
+                flush: FlushPolicy::Replicated,
             },
             revision: Revision(run.0),
         };
@@ -121,16 +121,17 @@ fn facts(nodes: &[u32]) -> Vec<NodeFacts> {
 
 impl Replay {
     fn new(nodes: &[u32]) -> Self {
-        Self::with(nodes, MemFs::new())
+        Self::with(nodes, FlushPolicy::Os)
     }
 
-    fn with(nodes: &[u32], fs: MemFs) -> Self {
+    fn with(nodes: &[u32], flush: FlushPolicy) -> Self {
+        let fs = MemFs::new();
         let clocks = Clocks::default();
         clocks.pass(Duration::from_secs(10));
         let identity = ReplicaIdentity { cluster: CLUSTER, group: GROUP, storage: sender(1).storage };
         let mut replayed = Replayed::default();
         let shared: Arc<dyn Fs> = Arc::new(fs.clone());
-        let options = Options { flush: FlushPolicy::Os, ..Options::default() };
+        let options = Options { flush, ..Options::default() };
         let (engine, _) = Engine::open(shared, Path::new("/g1"), identity, &options, &mut |applied| {
             replayed.record(applied.lsn, &applied.record);
         })
@@ -139,7 +140,7 @@ impl Replay {
             cluster: CLUSTER,
             group: GROUP,
             identity: sender(1),
-            flush: FlushPolicy::Os,
+            flush,
             timing: Timing::default(),
             window: Window::default(),
             grant_read_leases: false,
@@ -419,4 +420,24 @@ fn batches_of_epoch(epoch: u64, from: Lsn, count: usize) -> Vec<Batch> {
         batches.push(builder.finish().expect("it is not empty"));
     }
     batches
+}
+
+/// Behind the last write stands how far it is flushed: damage to it is found, and not taken for a torn end.
+#[test]
+fn a_resting_log_says_that_it_is_flushed() {
+    let mut g1 = Replay::with(&[1], FlushPolicy::Replicated);
+    g1.lead_alone();
+    g1.do_one(&["SET", "k", "v"]);
+    g1.group.engine.flusher().flush().expect("the disk works");
+    g1.step(Event::Flushed { log_end: g1.group.engine.log_end(), truncations: 0 });
+    let before = log_bytes(&g1);
+    g1.wait(Duration::from_secs(3));
+    assert!(log_bytes(&g1) > before, "it was written down");
+    let resting = log_bytes(&g1);
+    g1.wait(Duration::from_secs(3));
+    assert_eq!(log_bytes(&g1), resting, "once is enough");
+}
+
+fn log_bytes(replay: &Replay) -> u64 {
+    replay.group.engine.segment_stats().iter().map(|segment| segment.bytes).sum()
 }
