@@ -5,14 +5,20 @@
 
 use std::time::Duration;
 
-use simplekv_types::{Failure, FailureCode, NodeId, ReadPolicy, Reply};
+use simplekv_types::{Failure, FailureCode, GroupTime, NodeId, ReadPolicy, Reply};
 
 use crate::error::{Error, TransportError};
-use crate::topology::Topology;
+use crate::topology::{Group, Topology};
 use crate::{RequestId, Target};
 
 /// How many redirects in a row are followed without a pause: nodes that disagree must not make a request spin between them.
 const FREE_REDIRECTS: u32 = 8;
+
+/// How long after its first attempt a write may still be executed, in group time.
+const WRITE_WINDOW: Duration = Duration::from_secs(60);
+/// By how much that is longer than the request at least, so that a retry is never refused for its age alone: a new leader's clock
+/// may be ahead of the old one's.
+const WRITE_WINDOW_MARGIN: Duration = Duration::from_secs(30);
 
 /// What a request is, for all its attempts.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +39,19 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read(ReadPolicy),
-    /// `Some` if the write carries an identity, so that repeating it applies it once.
+    /// `Some` if the write carries an identity, so that repeating it applies it once. Its deadline is zero until the first attempt is
+    /// made, and the same on all of them.
     Write(Option<RequestId>),
+}
+
+impl Access {
+    /// The identity of a write, if it has one.
+    pub(crate) fn request_id(self) -> Option<RequestId> {
+        match self {
+            Self::Write(id) => id,
+            Self::Read(_) => None,
+        }
+    }
 }
 
 /// What happened to a request so far.
@@ -128,7 +145,7 @@ fn remedy(code: FailureCode) -> Remedy {
 ///
 /// `dice` is a random number, used where any of several replicas will do.
 pub(crate) fn decide(
-    plan: &Plan,
+    plan: &mut Plan,
     progress: &mut Progress,
     outcome: Outcome,
     topology: &Topology,
@@ -142,7 +159,7 @@ pub(crate) fn decide(
         Outcome::Answered(Reply::Error(failure)) => case.on_failure(failure),
         Outcome::Answered(reply) => Action::Finish(Ok(reply)),
         Outcome::Lost { sent, error } => case.on_lost(sent, Error::Transport(error)),
-        Outcome::TimedOut { sent } => case.on_lost(sent, Error::NoAnswer { after: plan.attempt }),
+        Outcome::TimedOut { sent } => case.on_timed_out(sent),
         // The limit is ours: waiting here would only hide it from the caller, who alone can slow down.
         Outcome::Full { what } => case.refuse(Error::Overloaded { what }),
     }
@@ -153,11 +170,7 @@ pub(crate) fn abandon(plan: &Plan, progress: &Progress, last: Error) -> Error {
     if !progress.in_doubt {
         return last;
     }
-    let id = match plan.access {
-        Access::Write(id) => id,
-        Access::Read(_) => None,
-    };
-    Error::OutcomeUnknown { id, source: Box::new(last) }
+    Error::OutcomeUnknown { id: plan.access.request_id(), source: Box::new(last) }
 }
 
 /// Who is to be asked, by the topology.
@@ -186,7 +199,7 @@ pub(crate) struct Time<'a> {
 }
 
 struct Case<'a> {
-    plan: &'a Plan,
+    plan: &'a mut Plan,
     progress: &'a mut Progress,
     topology: &'a Topology,
     elapsed: Duration,
@@ -247,6 +260,10 @@ impl Case<'_> {
         }
     }
 
+    fn on_timed_out(&mut self, sent: bool) -> Action {
+        self.on_lost(sent, Error::NoAnswer { after: self.plan.attempt })
+    }
+
     fn on_lost(&mut self, sent: bool, error: Error) -> Action {
         self.progress.in_doubt |= sent && self.is_write();
         let is_unresolvable = self.progress.in_doubt && self.plan.access == Access::Write(None);
@@ -266,11 +283,31 @@ impl Case<'_> {
     }
 
     fn send(&mut self, to: NodeId) -> Action {
+        if !self.set_deadline() {
+            return self.pause(self.unroutable(), true, false);
+        }
         self.progress.attempts += 1;
         self.progress.asked = Some(to);
         // At least a millisecond, so that "no time left" never reads as "no limit" at the node.
         let left = self.plan.total.saturating_sub(self.elapsed).max(Duration::from_millis(1));
         Action::Send { to, attempt: self.progress.attempts, timeout: self.plan.attempt.min(left) }
+    }
+
+    /// Dates a write before its first attempt. A node would date one without a deadline itself, but anew on each attempt: a retry
+    /// that comes after the first attempt's result was forgotten would be executed again. `false` if the group's time is not known:
+    /// nobody who could execute anything has been heard of yet.
+    fn set_deadline(&mut self) -> bool {
+        let Access::Write(Some(id)) = &mut self.plan.access else { return true };
+        if id.deadline > GroupTime::ZERO {
+            return true;
+        }
+        let time = self.topology.group_of(self.plan.target).map_or(GroupTime::ZERO, Group::time);
+        if time == GroupTime::ZERO {
+            return false;
+        }
+        let window = WRITE_WINDOW.max(self.plan.total.saturating_add(WRITE_WINDOW_MARGIN));
+        id.deadline = time.plus_millis(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
+        true
     }
 
     fn wait(&mut self, error: Error, refresh: bool) -> Action {
@@ -307,10 +344,7 @@ impl Case<'_> {
     }
 
     fn unknown(&self, source: Error) -> Action {
-        let id = match self.plan.access {
-            Access::Write(id) => id,
-            Access::Read(_) => None,
-        };
+        let id = self.plan.access.request_id();
         Action::Finish(Err(Error::OutcomeUnknown { id, source: Box::new(source) }))
     }
 

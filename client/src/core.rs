@@ -21,14 +21,9 @@ use crate::sequence::{Sequence, WriteNumber};
 use crate::singleflight::{Flight, FlightKey, Flights, Join, landed};
 use crate::slot_cache::SlotCache;
 use crate::stats::Stats;
-use crate::topology::Group;
 use crate::transport::Transport;
 use crate::{Kind, Options, RequestId, Target};
 use run::Request;
-
-/// How long after its first attempt a write may still be executed, in group time. Far more than any request waits, so that a
-/// retry is never refused for its age alone.
-const WRITE_WINDOW_MS: u64 = 60_000;
 
 /// Everything the clones of a client share.
 pub(crate) struct Core {
@@ -43,9 +38,8 @@ pub(crate) struct Core {
     is_closed: AtomicBool,
 }
 
-/// What makes a write the same write on every attempt.
+/// What a write carries besides its identity, which stands in its plan.
 struct Write {
-    id: RequestId,
     ack_below: Seq,
     /// Added to the number of each attempt. A write whose id came from the caller may have been sent in an earlier life of it.
     attempts_before: u32,
@@ -175,10 +169,12 @@ impl Core {
     }
 
     fn request(&self, target: Target, args: Arc<[Bytes]>, kind: Kind, options: &Options) -> Request {
-        let write = (kind == Kind::Write).then(|| self.write(target, options)).flatten();
-        let access = match kind {
-            Kind::Read => Access::Read(options.read.unwrap_or(self.config.read_policy)),
-            Kind::Write => Access::Write(write.as_ref().map(|write| write.id)),
+        let (access, write) = match kind {
+            Kind::Read => (Access::Read(options.read.unwrap_or(self.config.read_policy)), None),
+            Kind::Write => {
+                let (id, write) = self.write(options).unzip();
+                (Access::Write(id), write)
+            }
         };
         let total = options.timeout.unwrap_or(self.config.timeouts.total);
         // Without a second attempt the first may take all the time there is.
@@ -188,25 +184,17 @@ impl Core {
     }
 
     /// The identity of a write; `None` if it needs none because it is never repeated.
-    fn write(&self, target: Target, options: &Options) -> Option<Write> {
+    fn write(&self, options: &Options) -> Option<(RequestId, Write)> {
         if let Some(id) = options.request_id {
-            return Some(Write { id, ack_below: Seq(0), attempts_before: 1, _number: None });
+            return Some((id, Write { ack_below: Seq(0), attempts_before: 1, _number: None }));
         }
         if !options.retry {
             return None;
         }
         let number = self.sequence.begin();
-        let id = RequestId { client: self.sequence.client(), seq: number.seq, deadline: self.write_deadline(target) };
-        Some(Write { id, ack_below: number.ack_below, attempts_before: 0, _number: Some(number) })
-    }
-
-    /// Group time until which a write begun now may be executed; zero, which lets the first executing leader choose, if no time of
-    /// the group is known. It is kept over all attempts either way.
-    fn write_deadline(&self, target: Target) -> GroupTime {
-        match self.slots.load().group_of(target).map(Group::time) {
-            None | Some(GroupTime::ZERO) => GroupTime::ZERO,
-            Some(time) => time.plus_millis(WRITE_WINDOW_MS),
-        }
+        // The deadline is set when the first attempt is made.
+        let id = RequestId { client: self.sequence.client(), seq: number.seq, deadline: GroupTime::ZERO };
+        Some((id, Write { ack_below: number.ack_below, attempts_before: 0, _number: Some(number) }))
     }
 
     fn observe(&self, target: Target, time: GroupTime) {

@@ -4,7 +4,7 @@ mod mock_cluster;
 
 use std::time::Duration;
 
-use mock_cluster::{MockCluster, Verdict, key_of_group};
+use mock_cluster::{MockCluster, Verdict, key_of_group, until};
 use simplekv_client::{Error, Failure};
 use simplekv_types::{GroupTime, Seq};
 
@@ -29,17 +29,25 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_known_group_time_the_deadline_stays_open_on_every_attempt() {
+async fn a_write_waits_for_the_time_of_its_group_and_keeps_its_deadline() {
     let cluster = MockCluster::start(1, &[&[1]]);
     cluster.change(|update| update.groups[0].group_time = 0);
     let kv = cluster.client().await;
     assert_eq!(kv.request_id("n"), None);
-    cluster.script(|op| if op.attempt() == 1 { Verdict::HangUp } else { Verdict::Serve });
-    kv.incr("n").await.unwrap();
-    kv.incr("n").await.unwrap();
+    cluster.script(|op| if op.attempt() == 1 { Verdict::ServeAndHangUp } else { Verdict::Serve });
+    let error = kv.incr("n").timeout(Duration::from_millis(50)).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { attempts: 0, .. }), "{error}");
+    let pending = tokio::spawn({
+        let kv = kv.clone();
+        async move { kv.incr("n").timeout(Duration::from_secs(300)).await }
+    });
+    until("the request waits", || kv.stats().requests == 2).await;
+    cluster.change(|update| update.groups[0].group_time = 1_000_000);
+    assert_eq!(pending.await.unwrap().unwrap(), 1);
     let deadlines: Vec<u64> = cluster.seen().iter().map(|op| op.dedupe.unwrap().deadline.0).collect();
-    let [0, 0, third, fourth] = deadlines[..] else { panic!("{deadlines:?}") };
-    assert!(third >= 1_060_000 && third == fourth, "the second write knows the time of the first one's answer");
+    let [first, second] = deadlines[..] else { panic!("{deadlines:?}") };
+    assert!(first > 1_300_000, "not before the request itself is over");
+    assert_eq!(first, second);
 }
 
 #[tokio::test(flavor = "multi_thread")]

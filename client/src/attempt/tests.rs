@@ -35,7 +35,7 @@ impl Story {
     fn after(&mut self, outcome: Outcome) -> String {
         let budget = self.budget;
         let mut time = Time { elapsed: self.elapsed, budget: &mut || budget };
-        match decide(&self.plan, &mut self.progress, outcome, &self.topology, &mut time, 0) {
+        match decide(&mut self.plan, &mut self.progress, outcome, &self.topology, &mut time, 0) {
             Action::Send { to, attempt, timeout } => format!("send {to} #{attempt} {}ms", timeout.as_millis()),
             Action::Pause { step, over_budget, refresh } => {
                 let (budget, refresh) =
@@ -45,6 +45,16 @@ impl Story {
             Action::Finish(Ok(reply)) => format!("ok {reply:?}"),
             Action::Finish(Err(error)) => format!("error {} {}", error.code(), cause(&error)),
         }
+    }
+
+    /// The group's time becomes known, if it is told.
+    fn hear_of(&self, time: Option<u64>) {
+        let group = self.topology.group(GroupId(1)).unwrap();
+        time.into_iter().for_each(|time| group.clock.observe(GroupTime(time)));
+    }
+
+    fn deadline(&self) -> u64 {
+        self.plan.access.request_id().unwrap().deadline.0
     }
 
     fn failed(&mut self, failure: Failure) -> String {
@@ -282,6 +292,43 @@ fn our_own_limit_is_reported_at_once() {
     story.after(lost(true));
     story.after(Outcome::Ready);
     assert_eq!(story.after(Outcome::Full { what: "here" }), "error outcome_unknown overloaded");
+}
+
+/// A write that was never sent, of a client that knows `time` of the group.
+fn undated(time: Option<u64>) -> Story {
+    let mut story = Story::of(Access::Write(Some(RequestId { deadline: GroupTime::ZERO, ..id() })));
+    story.hear_of(time);
+    story
+}
+
+#[test]
+fn a_write_keeps_the_deadline_of_its_first_attempt() {
+    let mut story = undated(None);
+    story.topology = Topology::unknown();
+    assert_eq!(story.after(Outcome::Ready), "pause 0 refresh");
+    story.topology = two_groups(5);
+    assert_eq!(story.after(Outcome::Ready), "pause 1 refresh", "a node would date each attempt anew");
+    story.hear_of(Some(1_000_000));
+    assert_eq!(story.after(Outcome::Ready), "send n1 #1 500ms");
+    let deadline = story.deadline();
+    assert!((1_060_000..1_070_000).contains(&deadline), "{deadline}");
+    story.hear_of(Some(2_000_000));
+    story.after(lost(true));
+    assert_eq!(story.after(Outcome::Ready), "send n1 #2 500ms");
+    assert_eq!(story.deadline(), deadline);
+    story.elapsed = TOTAL;
+    assert_eq!(story.failed(Failure::Expired), "error outcome_unknown expired");
+}
+
+#[test]
+fn a_write_may_be_executed_for_longer_than_its_request_lasts() {
+    let mut story = undated(Some(1_000_000));
+    story.plan.total = Duration::from_secs(300);
+    story.after(Outcome::Ready);
+    assert!(story.deadline() >= 1_000_000 + 300_000, "{}", story.deadline());
+    let mut story = undated(Some(1_000_000));
+    story.plan.total = Duration::MAX;
+    assert!(story.after(Outcome::Ready).starts_with("send"));
 }
 
 #[test]

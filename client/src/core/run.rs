@@ -225,10 +225,11 @@ impl Core {
         passage: Arc<Passage>,
     ) -> Op {
         let Request { plan, args, write, .. } = request;
-        let dedupe = write.as_ref().map(|write| Dedupe {
-            seq: write.id.seq,
+        let id = plan.access.request_id();
+        let dedupe = id.zip(write.as_ref()).map(|(id, write)| Dedupe {
+            seq: id.seq,
             ack_below: write.ack_below,
-            deadline: write.id.deadline,
+            deadline: id.deadline,
             attempt: write.attempts_before + attempt,
         });
         let wire = WireOp {
@@ -245,7 +246,7 @@ impl Core {
                 Target::Group(group) => Some(group),
             },
         };
-        let client = write.as_ref().map_or(self.sequence.client(), |write| write.id.client);
+        let client = id.map_or(self.sequence.client(), |id| id.client);
         Op { wire, client, bytes: args.iter().map(Bytes::len).sum(), passage, waiter }
     }
 

@@ -104,7 +104,7 @@ mod tests {
             version: 3,
             cluster_id: bytes::Bytes::from_static(&[7; 16]),
             slots: vec![v1::SlotOwner { first: 0, last: 16383, group: 1 }],
-            groups: vec![v1::Group { id: 1, epoch: 2, leader: 1, group_time: 50, ..v1::Group::default() }],
+            groups: vec![v1::Group { id: 1, epoch: 2, leader: 1, group_time: 1_000_000, ..v1::Group::default() }],
             ..v1::TopologyUpdate::default()
         }
     }
@@ -113,7 +113,8 @@ mod tests {
     fn a_topology_is_read_with_its_group_times() {
         let topology = topology(valid()).unwrap();
         let group = topology.owner(Slot::MAX).unwrap();
-        assert_eq!((group.id, group.leader, group.time()), (GroupId(1), Some(NodeId(1)), GroupTime(50)));
+        assert_eq!((group.id, group.leader), (GroupId(1), Some(NodeId(1))));
+        assert!(group.time() >= GroupTime(1_000_000), "{}", group.time());
     }
 
     #[test]
