@@ -87,6 +87,10 @@ pub(crate) enum Outcome {
     TimedOut { sent: bool },
     /// The attempt was not made: too many requests are in flight here.
     Full { what: &'static str },
+    /// The attempt was not made: those before it filled the frame. They are back by now.
+    Held,
+    /// The attempt was not made: the node takes no frame of this size.
+    TooLarge { size: usize, limit: usize },
 }
 
 /// What to do next.
@@ -162,6 +166,10 @@ pub(crate) fn decide(
         Outcome::TimedOut { sent } => case.on_timed_out(sent),
         // The limit is ours: waiting here would only hide it from the caller, who alone can slow down.
         Outcome::Full { what } => case.refuse(Error::Overloaded { what }),
+        Outcome::Held => case.on_held(),
+        Outcome::TooLarge { size, limit } => {
+            case.refuse(Error::TooLarge { what: "request", size: size as u64, limit: limit as u64 })
+        }
     }
 }
 
@@ -218,6 +226,11 @@ impl Case<'_> {
             // Nothing was sent and nothing will be before somebody is there to send it to: no retry that a budget should slow down.
             None => self.pause(self.unroutable(), true, false),
         }
+    }
+
+    fn on_held(&mut self) -> Action {
+        self.progress.attempts -= 1;
+        self.on_ready()
     }
 
     fn on_failure(&mut self, failure: Failure) -> Action {

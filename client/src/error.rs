@@ -87,7 +87,7 @@ pub enum Error {
         /// The slot of a later one.
         second: Slot,
     },
-    /// A key, value or request exceeds its limit.
+    /// A key, value, request or reply exceeds its limit; nothing was done.
     #[error("{what} of {size} bytes exceeds the limit of {limit}")]
     TooLarge {
         /// What is too large.

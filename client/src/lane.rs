@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use simplekv_types::{ClientId, GroupTime, Reply};
+use simplekv_types::{ClientId, GroupTime, Reply, limits};
 use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -23,8 +23,8 @@ use crate::transport::{Frame, LaneLink, ReplyFrame, Transport, WireOp};
 
 /// Most operations in a frame.
 const FRAME_OPS_MAX: usize = 256;
-/// A frame is closed once its arguments hold this many bytes; a larger operation travels alone. Operations handed over together
-/// are never parted, so a frame may exceed both limits by one such parcel.
+/// A frame is closed once it holds this many bytes; a larger operation travels alone. Operations handed over together are parted only
+/// if no node would take them in one frame, so a frame may exceed both limits by one such parcel.
 const FRAME_BYTES_MAX: usize = 256 << 10;
 
 /// How often to look for abandoned requests while nothing leaves.
@@ -36,9 +36,19 @@ pub(crate) struct Op {
     /// `id` is given by the lane.
     pub(crate) wire: WireOp,
     pub(crate) client: ClientId,
+    /// The most bytes it takes in a frame.
     pub(crate) bytes: usize,
     pub(crate) passage: Arc<Passage>,
     pub(crate) waiter: oneshot::Sender<Delivery>,
+}
+
+impl Op {
+    /// Tells that it was not sent, unless its caller has taken it back.
+    fn return_unsent(self, delivery: Delivery) {
+        if self.passage.withdraw() {
+            let _ = self.waiter.send(delivery);
+        }
+    }
 }
 
 /// Whether a request has left. Shared between the lane, which sends it, and the caller, who may take it back before.
@@ -77,9 +87,17 @@ pub(crate) enum Delivery {
         sent: bool,
         error: TransportError,
     },
+    /// Not sent: those handed over with it filled the frame.
+    Held,
+    /// Not sent: the node takes no frame of this size.
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
 }
 
-/// Requests that are handed over together, travel in one frame and are executed in this order. Almost always one.
+/// Requests that are handed over together, travel in one frame and are executed in this order. Almost always one. What does not fit
+/// into one frame is held back.
 pub(crate) type Parcel = SmallVec<[Op; 1]>;
 
 /// The queue into a lane. The task behind it ends when all of these are gone and nothing is in flight.
@@ -185,7 +203,7 @@ impl Task {
 
     /// Runs the stream until it ends; says why it did.
     async fn serve(&mut self, link: LaneLink) -> Option<TransportError> {
-        let LaneLink { frames, mut replies } = link;
+        let LaneLink { frames, frame_bytes_max, mut replies } = link;
         let mut is_open = true;
         let mut tidying = tokio::time::interval(TIDY_INTERVAL);
         tidying.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -203,7 +221,7 @@ impl Task {
                     None => return Some(self.ended("the node closed the stream")),
                 },
                 permit = frames.reserve(), if must_send => match permit {
-                    Ok(permit) => if let Some(frame) = self.pack() { permit.send(frame) },
+                    Ok(permit) => if let Some(frame) = self.pack(frame_bytes_max) { permit.send(frame) },
                     Err(_) => return Some(self.ended("the stream is closed")),
                 },
                 count = self.queue.recv_many(&mut self.waiting, FRAME_OPS_MAX), if is_open && !must_send => {
@@ -215,29 +233,46 @@ impl Task {
         }
     }
 
-    /// A frame of what waits, in order. `None` if all of it was taken back.
-    fn pack(&mut self) -> Option<Frame> {
+    /// A frame of what waits, in order. `None` if nothing of it is to be sent.
+    fn pack(&mut self, bytes_max: usize) -> Option<Frame> {
         while self.waiting.len() < FRAME_OPS_MAX {
             let Ok(parcel) = self.queue.try_recv() else { break };
             self.waiting.push(parcel);
         }
         let client = self.waiting.first()?.first()?.client;
+        let room = bytes_max.saturating_sub(Frame::HEAD_BYTES);
         let (mut taken, mut count, mut bytes) = (0, 0, 0);
         for parcel in &self.waiting {
             count += parcel.len();
             bytes += parcel.iter().map(|op| op.bytes).sum::<usize>();
             // The frame has one client's id; a write under a foreign one travels in a frame of its own.
             let is_ours = parcel.iter().all(|op| op.client == client);
-            if taken > 0 && (count > FRAME_OPS_MAX || bytes > FRAME_BYTES_MAX || !is_ours) {
+            if taken > 0 && (count > FRAME_OPS_MAX || bytes > FRAME_BYTES_MAX.min(room) || !is_ours) {
                 break;
             }
             taken += 1;
         }
         let mut ops = Vec::with_capacity(count);
-        for Op { mut wire, passage, waiter, .. } in self.waiting.drain(..taken).flatten() {
-            if waiter.is_closed() || !passage.depart() {
+        let (mut bytes, mut is_full) = (0, false);
+        for op in self.waiting.drain(..taken).flatten() {
+            if op.waiter.is_closed() {
                 continue;
             }
+            if op.bytes > room {
+                let size = op.bytes;
+                op.return_unsent(Delivery::TooLarge { size, limit: room });
+                continue;
+            }
+            is_full |= ops.len() == limits::FRAME_OPS_MAX || bytes + op.bytes > room;
+            if is_full {
+                op.return_unsent(Delivery::Held);
+                continue;
+            }
+            if !op.passage.depart() {
+                continue;
+            }
+            bytes += op.bytes;
+            let Op { mut wire, waiter, .. } = op;
             wire.id = self.next_id;
             self.next_id += 1;
             let attempt = wire.dedupe.map(|dedupe| dedupe.attempt);
@@ -288,10 +323,8 @@ impl Task {
         debug!(address = %self.address, reason = %error.reason, "cannot open a lane");
         let end = Instant::now() + self.surroundings.backoff.draw(failures);
         loop {
-            for Op { passage, waiter, .. } in self.waiting.drain(..).flatten() {
-                if passage.withdraw() {
-                    let _ = waiter.send(Delivery::Lost { sent: false, error: error.clone() });
-                }
+            for op in self.waiting.drain(..).flatten() {
+                op.return_unsent(Delivery::Lost { sent: false, error: error.clone() });
             }
             let more = self.queue.recv_many(&mut self.waiting, FRAME_OPS_MAX);
             match tokio::time::timeout_at(end, more).await {

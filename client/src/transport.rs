@@ -30,6 +30,8 @@ pub(crate) trait Transport: Send + Sync + 'static {
 /// An open lane: a stream of frames to a node and one of replies back. Dropping both ends closes it.
 pub(crate) struct LaneLink {
     pub(crate) frames: mpsc::Sender<Frame>,
+    /// The greatest frame the node takes, in bytes.
+    pub(crate) frame_bytes_max: usize,
     pub(crate) replies: Pin<Box<dyn Stream<Item = Result<ReplyFrame, TransportError>> + Send>>,
 }
 
@@ -51,6 +53,11 @@ pub(crate) struct Frame {
     pub(crate) ops: Vec<WireOp>,
 }
 
+impl Frame {
+    /// The most bytes it takes without its operations.
+    pub(crate) const HEAD_BYTES: usize = 32;
+}
+
 /// One operation as a node gets it.
 #[derive(Clone, Debug)]
 pub(crate) struct WireOp {
@@ -61,6 +68,16 @@ pub(crate) struct WireOp {
     pub(crate) timeout_ms: u32,
     /// For commands without keys.
     pub(crate) group: Option<GroupId>,
+}
+
+impl WireOp {
+    /// The most bytes it takes in a frame.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        // More than all its numbers take; and the tag and length of an argument.
+        const NUMBERS: usize = 128;
+        const AROUND_ARGUMENT: usize = 6;
+        NUMBERS + self.args.iter().map(|arg| AROUND_ARGUMENT + arg.len()).sum::<usize>()
+    }
 }
 
 /// Replies that arrived together.

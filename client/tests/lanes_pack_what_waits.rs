@@ -2,10 +2,12 @@
 
 mod mock_cluster;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mock_cluster::{MockCluster, Verdict, until};
-use simplekv_client::Error;
+use bytes::Bytes;
+use mock_cluster::{FRAME_BYTES_MAX, MockCluster, Verdict, until};
+use simplekv_client::{Error, Kind, Options, Reply, Slot};
 
 // On one thread all requests are made before the lane gets to run.
 #[tokio::test]
@@ -36,6 +38,47 @@ async fn a_large_value_travels_alone() {
     }
     assert!(cluster.world.frames.lock().iter().all(|ops| *ops == 1));
     assert_eq!(kv.get("k3").await.unwrap().unwrap().len(), large.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_no_node_takes_is_refused_and_harms_nobody() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    cluster.world.answers.send_replace(false);
+    let pending = tokio::spawn({
+        let kv = kv.clone();
+        async move { kv.set("small", "v").timeout(Duration::from_secs(10)).no_retry().await }
+    });
+    until("it is in flight", || cluster.seen_named("SET").len() == 1).await;
+    let error = kv.set("large", vec![b'x'; FRAME_BYTES_MAX]).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { what: "request", .. }), "{error}");
+    assert!(!error.may_have_applied() && !error.is_retryable());
+    cluster.world.answers.send_replace(true);
+    assert!(pending.await.unwrap().unwrap());
+    assert_eq!((kv.stats().disconnects, cluster.seen_named("SET").len()), (0, 1));
+    let room_for_the_rest = 256;
+    assert!(kv.set("almost", vec![b'x'; FRAME_BYTES_MAX - room_for_the_rest]).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_into_one_frame_follows_in_the_next() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    let append = |bytes: usize| {
+        let args = [Bytes::from_static(b"APPEND"), Bytes::from_static(b"k"), Bytes::from(vec![b'x'; bytes])];
+        (Arc::<[Bytes]>::from(args), Kind::Write)
+    };
+    let mut appends: Vec<_> = (0..8).map(|_| append(300 << 10)).collect();
+    appends.insert(4, append(2 * FRAME_BYTES_MAX));
+    let mut results = kv.execute_in_order(Slot::of_key(b"k"), appends, Options::default()).await;
+    let error = results.remove(4).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    let lens: Vec<Reply> = results.into_iter().map(|result| result.unwrap()).collect();
+    let expected: Vec<Reply> = (1..=8).map(|count| Reply::Int(count * (300 << 10))).collect();
+    assert_eq!(lens, expected);
+    assert_eq!(*cluster.world.frames.lock(), [3, 3, 2]);
+    assert!(cluster.seen().iter().all(|op| op.attempt() == 1));
+    assert_eq!(kv.stats().retries, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

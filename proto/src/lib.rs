@@ -5,6 +5,9 @@
 
 pub mod convert;
 
+/// Response metadata of a lane (`Data.Call`): the greatest request frame the node takes, in bytes, as a decimal number.
+pub const FRAME_BYTES_MAX: &str = "simplekv-frame-bytes-max";
+
 /// The generated messages, clients and servers. Their docs stand in the `.proto` files.
 #[expect(missing_docs, reason = "generated")]
 #[expect(clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]

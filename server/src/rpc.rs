@@ -32,7 +32,7 @@ const PEER_MESSAGE_BYTES: usize = 640 << 20;
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, orders: Orders) {
     let stopping = shared.stopping().clone();
     let message = shared.limits().request_bytes + MESSAGE_ROOM;
-    let data = DataServer::new(data::DataService::new(Arc::clone(&shared)))
+    let data = DataServer::new(data::DataService::new(Arc::clone(&shared), message))
         .max_decoding_message_size(message)
         .max_encoding_message_size(usize::MAX);
     let kv = KvServer::new(kv::KvService::new(Arc::clone(&shared))).max_decoding_message_size(message);

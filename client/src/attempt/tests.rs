@@ -296,7 +296,7 @@ fn our_own_limit_is_reported_at_once() {
 
 /// A write that was never sent, of a client that knows `time` of the group.
 fn undated(time: Option<u64>) -> Story {
-    let mut story = Story::of(Access::Write(Some(RequestId { deadline: GroupTime::ZERO, ..id() })));
+    let story = Story::of(Access::Write(Some(RequestId { deadline: GroupTime::ZERO, ..id() })));
     story.hear_of(time);
     story
 }

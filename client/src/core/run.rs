@@ -89,6 +89,8 @@ impl Request {
         let (outcome, time) = match tokio::time::timeout_at(until, delivery).await {
             Ok(Ok(Delivery::Replied { reply, group_time })) => (Outcome::Answered(reply), Some(group_time)),
             Ok(Ok(Delivery::Lost { sent, error })) => (Outcome::Lost { sent, error }, None),
+            Ok(Ok(Delivery::Held)) => (Outcome::Held, None),
+            Ok(Ok(Delivery::TooLarge { size, limit })) => (Outcome::TooLarge { size, limit }, None),
             // No answer in time; or the lane's task is gone because the runtime is shutting down.
             Err(_) | Ok(Err(_)) => (Outcome::TimedOut { sent: !passage.withdraw() }, None),
         };
@@ -247,7 +249,8 @@ impl Core {
             },
         };
         let client = id.map_or(self.sequence.client(), |id| id.client);
-        Op { wire, client, bytes: args.iter().map(Bytes::len).sum(), passage, waiter }
+        let bytes = wire.frame_bytes();
+        Op { wire, client, bytes, passage, waiter }
     }
 
     /// Takes from an outcome what concerns all requests.
@@ -258,7 +261,11 @@ impl Core {
             }
             Outcome::Answered(_) => self.budget.deposit(),
             Outcome::Full { .. } => self.stats.overloaded.increment(),
-            Outcome::Ready | Outcome::Lost { .. } | Outcome::TimedOut { .. } => (),
+            Outcome::Ready
+            | Outcome::Lost { .. }
+            | Outcome::TimedOut { .. }
+            | Outcome::Held
+            | Outcome::TooLarge { .. } => (),
         }
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use simplekv_proto::v1;
 use simplekv_proto::v1::data_client::DataClient;
 use simplekv_proto::v1::topology_client::TopologyClient;
-use simplekv_types::limits::VALUE_BYTES_MAX;
+use simplekv_proto::{FRAME_BYTES_MAX, v1};
+use simplekv_types::limits::LANE_MESSAGE_BYTES_MAX;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{LaneLink, Transport, Updates, wire};
@@ -21,8 +22,6 @@ use crate::topology::Topology;
 
 /// Frames waiting between a lane and its stream. One, so that what waits waits in the lane, where it is packed together.
 const FRAMES_WAITING: usize = 1;
-/// Greatest message: the greatest value there can be, and room for what is around it.
-const MESSAGE_BYTES_MAX: usize = VALUE_BYTES_MAX + (1 << 20);
 /// A watched node sends something every 5 s; after three times that it counts as dead.
 const WATCH_SILENCE_MAX: Duration = Duration::from_secs(15);
 
@@ -53,17 +52,18 @@ impl Grpc {
     async fn open_lane(self, address: Arc<str>) -> Result<LaneLink, TransportError> {
         let connect = async {
             let mut client = DataClient::new(self.channel(&address).await?)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(MESSAGE_BYTES_MAX);
+                .max_decoding_message_size(LANE_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(LANE_MESSAGE_BYTES_MAX);
             let (frames, waiting) = mpsc::channel(FRAMES_WAITING);
             let stream = client.call(ReceiverStream::new(waiting).map(wire::frame)).await;
-            let replies = stream.map_err(|status| lost(&address, status))?.into_inner();
-            Ok((frames, replies))
+            let response = stream.map_err(|status| lost(&address, status))?;
+            let frame_bytes_max = frame_bytes_max(response.metadata());
+            Ok((frames, frame_bytes_max, response.into_inner()))
         };
-        let (frames, replies) = within(self.connect * 2, &address, connect).await?;
+        let (frames, frame_bytes_max, replies) = within(self.connect * 2, &address, connect).await?;
         let replies =
             replies.map(move |frame| frame.map(wire::replies).map_err(|status| lost(&address, status))).boxed();
-        Ok(LaneLink { frames, replies })
+        Ok(LaneLink { frames, frame_bytes_max, replies })
     }
 
     async fn ask(self, address: Arc<str>) -> Result<Topology, TransportError> {
@@ -107,6 +107,12 @@ impl Transport for Grpc {
     fn watch(&self, address: Arc<str>, known: u64) -> BoxFuture<'static, Result<Updates, TransportError>> {
         Grpc::watch(*self, address, known).boxed()
     }
+}
+
+/// What the node says it takes; one that says nothing takes whatever there can be.
+fn frame_bytes_max(metadata: &MetadataMap) -> usize {
+    let told = metadata.get(FRAME_BYTES_MAX).and_then(|value| value.to_str().ok()?.parse().ok());
+    told.unwrap_or(LANE_MESSAGE_BYTES_MAX).min(LANE_MESSAGE_BYTES_MAX)
 }
 
 async fn within<T>(

@@ -130,6 +130,34 @@ mod tests {
     }
 
     #[test]
+    fn no_operation_takes_more_of_a_frame_than_it_says() {
+        use prost::Message;
+        use simplekv_types::{ClientId, Dedupe, ReadPolicy, Seq};
+
+        let millis = std::time::Duration::from_millis(u64::from(u32::MAX));
+        let (seq, deadline) = (Seq(u64::MAX), GroupTime(u64::MAX));
+        for (lens, dedupe) in [
+            (vec![0], None),
+            (vec![1; 1000], None),
+            (vec![3, 1 << 22], Some(Dedupe { seq, ack_below: seq, deadline, attempt: u32::MAX })),
+        ] {
+            let operation = WireOp {
+                id: u64::MAX,
+                args: lens.into_iter().map(|len| bytes::Bytes::from(vec![7; len])).collect(),
+                read: ReadPolicy::Session { wait: millis },
+                dedupe,
+                timeout_ms: u32::MAX,
+                group: Some(GroupId(u32::MAX)),
+            };
+            let promised = operation.frame_bytes();
+            let frame = |ops| frame(Frame { client: ClientId(0), map_version: SlotMapVersion(0), ops }).encoded_len();
+            assert!(frame(vec![operation]) - frame(Vec::new()) <= promised);
+        }
+        let (client, map_version) = (ClientId(u128::MAX), SlotMapVersion(u64::MAX));
+        assert!(frame(Frame { client, map_version, ops: Vec::new() }).encoded_len() <= Frame::HEAD_BYTES);
+    }
+
+    #[test]
     fn an_unreadable_answer_is_still_an_answer() {
         let OpReply { id, reply, .. } = reply(v1::OpReply { id: 4, ..v1::OpReply::default() });
         assert_eq!(id, 4);

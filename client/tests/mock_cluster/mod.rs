@@ -19,6 +19,9 @@ use tokio::sync::watch;
 use keyspace::Keyspace;
 use node::RunningNode;
 
+/// The greatest frame a node takes, in bytes.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+
 /// An operation as a node saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, WatchStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Seen, Verdict, World};
+use super::{FRAME_BYTES_MAX, Seen, Verdict, World};
 
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -43,7 +43,7 @@ impl RunningNode {
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
             tonic::transport::Server::builder()
-                .add_service(DataServer::new(services.clone()).max_decoding_message_size(64 << 20))
+                .add_service(DataServer::new(services.clone()).max_decoding_message_size(FRAME_BYTES_MAX))
                 .add_service(TopologyServer::new(services))
                 .serve_with_incoming(incoming)
                 .await
@@ -87,7 +87,9 @@ impl Data for Services {
     async fn call(&self, request: Request<Streaming<v1::RequestFrame>>) -> Result<Response<Self::CallStream>, Status> {
         let (frames, replies) = mpsc::channel(64);
         tokio::spawn(self.clone().serve(request.into_inner(), frames));
-        Ok(Response::new(ReceiverStream::new(replies).boxed()))
+        let mut response = Response::new(ReceiverStream::new(replies).boxed());
+        response.metadata_mut().insert(simplekv_proto::FRAME_BYTES_MAX, FRAME_BYTES_MAX.into());
+        Ok(response)
     }
 }
 

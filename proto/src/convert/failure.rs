@@ -84,7 +84,7 @@ impl From<v1::Failure> for Failure {
             Code::CrossSlot => Self::CrossSlot,
             Code::WrongType => Self::WrongType,
             Code::TooLarge => Self::TooLarge {
-                what: known(&message, &["key", "value", "request", "batch"], "request"),
+                what: known(&message, &["key", "value", "request", "reply", "batch"], "request"),
                 size: wire.size,
                 limit: wire.limit,
             },

@@ -101,7 +101,7 @@ pub enum Failure {
     /// The key holds another type than the command works on.
     #[error("the key holds another type")]
     WrongType,
-    /// A key, value or request exceeds its limit.
+    /// A key, value, request or reply exceeds its limit. Nothing was changed.
     #[error("{what} of {size} bytes exceeds the limit of {limit}")]
     TooLarge {
         /// What is too large.

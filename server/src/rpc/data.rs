@@ -3,15 +3,19 @@
 //! A frame is executed as one batch, so that its writes share a turn of their group's log and its reads one lease check. Frames of
 //! one lane run beside each other: a frame that waits for a commit does not hold up the next.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message;
+use simplekv_proto::FRAME_BYTES_MAX;
 use simplekv_proto::convert::{Malformed, client_id};
 use simplekv_proto::v1;
 use simplekv_proto::v1::data_server::Data;
 use simplekv_resp::{Args, Body, Command};
-use simplekv_types::{ClientId, Dedupe, Failure, GroupId, ReadPolicy};
+use simplekv_types::limits::{FRAME_OPS_MAX, LANE_MESSAGE_BYTES_MAX};
+use simplekv_types::{ClientId, Dedupe, Failure, GroupId, ReadPolicy, Reply};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -23,18 +27,22 @@ use crate::shared::Shared;
 
 /// Frames of one lane that may wait at a time; further ones stay in the stream's flow control.
 const FRAMES_AT_ONCE: usize = 64;
-/// Most operations in one frame.
-const OPS_MAX: usize = 4096;
+/// Replies are cut into frames of this many bytes; a greater reply travels alone.
+const REPLY_FRAME_BYTES: usize = 1 << 20;
+/// Greatest reply: a client takes no greater frame, and there must be room around it.
+const REPLY_BYTES_MAX: usize = LANE_MESSAGE_BYTES_MAX - (1 << 10);
 
 /// The data service of one node.
 #[derive(Debug)]
 pub(crate) struct DataService {
     shared: Arc<Shared>,
+    /// Greatest request frame this service was told to decode.
+    frame_bytes_max: usize,
 }
 
 impl DataService {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(shared: Arc<Shared>, frame_bytes_max: usize) -> Self {
+        Self { shared, frame_bytes_max }
     }
 }
 
@@ -46,7 +54,9 @@ impl Data for DataService {
         let (sender, replies) = mpsc::channel(FRAMES_AT_ONCE);
         let lane = serve(Arc::clone(&self.shared), request.into_inner(), sender);
         tokio::spawn(self.shared.stopping().clone().run_until_cancelled_owned(lane));
-        Ok(Response::new(ReceiverStream::new(replies)))
+        let mut response = Response::new(ReceiverStream::new(replies));
+        response.metadata_mut().insert(FRAME_BYTES_MAX, self.frame_bytes_max.into());
+        Ok(response)
     }
 }
 
@@ -56,16 +66,21 @@ async fn serve(
     replies: mpsc::Sender<Result<v1::ReplyFrame, Status>>,
 ) {
     let waiting = Arc::new(Semaphore::new(FRAMES_AT_ONCE));
-    while let Ok(Some(frame)) = frames.message().await {
-        match begin(&shared, frame) {
+    loop {
+        let begun = match frames.message().await {
+            Ok(Some(frame)) => begin(&shared, frame),
+            Ok(None) => return,
+            // The client learns why its lane ends.
+            Err(status) => Err(status),
+        };
+        match begun {
             Err(refused) => {
                 let _ = replies.send(Err(refused)).await;
                 return;
             }
-            Ok((ids, execution)) => {
+            Ok((labels, execution)) => {
                 if execution.is_done() {
-                    let frame = reply_frame(&shared, &ids, execution.finish().await);
-                    if replies.send(Ok(frame)).await.is_err() {
+                    if !answer(&shared, &labels, execution, &replies).await {
                         return;
                     }
                     continue;
@@ -73,9 +88,8 @@ async fn serve(
                 let Ok(permit) = Arc::clone(&waiting).acquire_owned().await else { return };
                 let (shared, replies) = (Arc::clone(&shared), replies.clone());
                 tokio::spawn(async move {
-                    let frame = reply_frame(&shared, &ids, execution.finish().await);
                     // Nobody listens any more: the client has its own way of finding out what became of its writes.
-                    let _ = replies.send(Ok(frame)).await;
+                    let _ = answer(&shared, &labels, execution, &replies).await;
                     drop(permit);
                 });
             }
@@ -83,21 +97,46 @@ async fn serve(
     }
 }
 
-/// What an operation's reply must repeat.
+/// Sends the answers once they are there. `false`: nobody listens any more.
+async fn answer(
+    shared: &Shared,
+    labels: &[Label],
+    execution: Execution,
+    replies: &mpsc::Sender<Result<v1::ReplyFrame, Status>>,
+) -> bool {
+    let answers = execution.finish().await;
+    for frame in reply_frames(shared.topology_version(), labels, answers) {
+        if replies.send(Ok(frame)).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// What of an operation is needed to answer it.
+#[derive(Clone, Copy)]
 struct Label {
     id: u64,
     attempt: u32,
+    /// Whether it may have changed something.
+    writes: bool,
 }
 
 fn begin(shared: &Arc<Shared>, frame: v1::RequestFrame) -> Result<(Vec<Label>, Execution), Status> {
     let client = client_id(&frame.client_id).map_err(|error| status::malformed(&error))?;
-    if frame.ops.len() > OPS_MAX {
+    if frame.ops.len() > FRAME_OPS_MAX {
         let error = Malformed::Range { field: "ops", got: frame.ops.len() as u64, expected: "must be at most 4096" };
         return Err(status::malformed(&error));
     }
-    let labels =
-        frame.ops.iter().map(|op| Label { id: op.id, attempt: op.dedupe.as_ref().map_or(1, |d| d.attempt) }).collect();
-    let operations = frame.ops.into_iter().map(|op| operation(client, op)).collect::<Result<Vec<_>, _>>()?;
+    let mut labels = Vec::with_capacity(frame.ops.len());
+    let mut operations = Vec::with_capacity(frame.ops.len());
+    for op in frame.ops {
+        let (id, attempt) = (op.id, op.dedupe.as_ref().map_or(1, |dedupe| dedupe.attempt));
+        let operation = operation(client, op)?;
+        let writes = operation.as_ref().is_ok_and(|operation| operation.command.is_write());
+        labels.push(Label { id, attempt, writes });
+        operations.push(operation);
+    }
     Ok((labels, shared.execute(Door::Lane, operations)))
 }
 
@@ -117,13 +156,80 @@ pub(crate) fn parse(args: Args) -> Result<Command, Failure> {
     }
 }
 
-fn reply_frame(shared: &Shared, labels: &[Label], answers: Vec<Answer>) -> v1::ReplyFrame {
-    let replies = labels.iter().zip(answers).map(|(label, answer)| v1::OpReply {
-        id: label.id,
-        attempt: label.attempt,
-        group_time: answer.time.0,
-        value: Some(answer.reply.into()),
-        token: Bytes::new(),
-    });
-    v1::ReplyFrame { replies: replies.collect(), topology_version: shared.topology_version() }
+/// The answers in their order, in as many frames as their sizes need.
+fn reply_frames(topology_version: u64, labels: &[Label], answers: Vec<Answer>) -> Vec<v1::ReplyFrame> {
+    let mut frames = Vec::with_capacity(1);
+    let (mut replies, mut bytes) = (Vec::with_capacity(labels.len()), 0);
+    for (&label, answer) in labels.iter().zip(answers) {
+        let (reply, size) = op_reply(label, answer, REPLY_BYTES_MAX);
+        if bytes > 0 && bytes + size > REPLY_FRAME_BYTES {
+            frames.push(v1::ReplyFrame { replies: std::mem::take(&mut replies), topology_version });
+            bytes = 0;
+        }
+        bytes += size;
+        replies.push(reply);
+    }
+    frames.push(v1::ReplyFrame { replies, topology_version });
+    frames
+}
+
+/// The reply to one operation, and its size in bytes. One that no client would take is replaced: its frame would end the lane.
+fn op_reply(label: Label, answer: Answer, bytes_max: usize) -> (v1::OpReply, usize) {
+    let (id, attempt, group_time) = (label.id, label.attempt, answer.time.0);
+    let of = |reply: Reply| v1::OpReply { id, attempt, group_time, value: Some(reply.into()), token: Bytes::new() };
+    let reply = of(answer.reply);
+    let size = reply.encoded_len();
+    if size <= bytes_max {
+        return (reply, size);
+    }
+    let failure = if label.writes {
+        Failure::Uncertain { reason: Cow::Borrowed("the result is too large to be sent") }
+    } else {
+        Failure::TooLarge { what: "reply", size: size as u64, limit: bytes_max as u64 }
+    };
+    let reply = of(failure.into());
+    let size = reply.encoded_len();
+    (reply, size)
+}
+
+#[cfg(test)]
+mod tests {
+    use simplekv_types::GroupTime;
+
+    use super::*;
+
+    fn label(id: u64, writes: bool) -> Label {
+        Label { id, attempt: 1, writes }
+    }
+
+    fn value(bytes: usize) -> Answer {
+        Answer { reply: Reply::Bulk(vec![7; bytes].into()), time: GroupTime(1) }
+    }
+
+    #[test]
+    fn replies_keep_their_order_and_no_frame_grows_beyond_its_size() {
+        let sizes = [10, 600 << 10, 600 << 10, 3 << 20, 10, 10];
+        let labels: Vec<Label> = (1..).map(|id| label(id, false)).take(sizes.len()).collect();
+        let frames = reply_frames(9, &labels, sizes.map(value).into());
+        let ids: Vec<Vec<u64>> =
+            frames.iter().map(|frame| frame.replies.iter().map(|reply| reply.id).collect()).collect();
+        assert_eq!(ids, [vec![1, 2], vec![3], vec![4], vec![5, 6]]);
+        assert!(frames.iter().all(|frame| frame.topology_version == 9));
+    }
+
+    #[test]
+    fn no_operations_are_answered_by_an_empty_frame() {
+        assert_eq!(reply_frames(9, &[], Vec::new()), [v1::ReplyFrame { replies: Vec::new(), topology_version: 9 }]);
+    }
+
+    #[test]
+    fn a_reply_no_client_takes_is_replaced_by_what_is_wrong_with_it() {
+        let failure = |writes| match Reply::try_from(op_reply(label(1, writes), value(2000), 1000).0.value.unwrap()) {
+            Ok(Reply::Error(failure)) => failure,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(failure(false), Failure::TooLarge { what: "reply", limit: 1000, .. }));
+        assert!(failure(true).may_have_applied(), "the write was done");
+        assert!(op_reply(label(1, false), value(900), 1000).1 > 900);
+    }
 }
