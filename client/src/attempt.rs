@@ -74,6 +74,13 @@ pub(crate) struct Progress {
     pub(crate) last: Option<Error>,
 }
 
+impl Progress {
+    /// Whether an attempt may have been applied that nobody has answered.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+}
+
 /// What became of the latest attempt.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {

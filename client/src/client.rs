@@ -180,6 +180,8 @@ impl Client {
     /// Runs commands for one slot or group in this order, in one round trip. Each sees what those before it did; one that fails does
     /// not stop those after it. The results come in the same order, each as [`Client::execute`]'s. They are not one transaction:
     /// other requests may come in between.
+    ///
+    /// A read whose answer was lost fails if a write behind it may have been done: asked again, it would see that write.
     pub async fn execute_in_order(
         &self,
         target: impl Into<Target>,

@@ -48,10 +48,46 @@ async fn a_lost_frame_is_repeated_in_order_and_done_once() {
             _ => Verdict::Serve,
         }
     });
-    let results = run(&kv, &["SET k 1", "INCRBY k 1", "GET k", "INCRBY k 1", "GET k"]).await;
+    let mut results = run(&kv, &["SET k 1", "INCRBY k 1", "GET k", "INCRBY k 1", "GET k"]).await;
+    let error = results.remove(2).unwrap_err();
+    assert!(error.is_retryable(), "it might see the write behind it: {error}");
     let results: Vec<Reply> = results.into_iter().map(|result| result.unwrap()).collect();
-    assert_eq!(results, [Reply::Ok, Reply::Int(2), bulk("2"), Reply::Int(3), bulk("3")]);
+    assert_eq!(results, [Reply::Ok, Reply::Int(2), Reply::Int(3), bulk("3")]);
     assert_eq!(cluster.world.keys.lock().executed_writes, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_is_not_repeated_once_a_write_behind_it_may_have_been_done() {
+    for lose in [|| Verdict::ServeSilently, || Verdict::ServeAndHangUp] {
+        let cluster = MockCluster::start(1, &[&[1]]);
+        let kv = cluster.client().await;
+        let mut is_first = true;
+        cluster.script(move |op| match op.name() {
+            "GET" if is_first => Verdict::ServeSilently,
+            "SET" if std::mem::take(&mut is_first) => lose(),
+            _ => Verdict::Serve,
+        });
+        let mut results = run(&kv, &["GET k", "SET k 1", "GET k"]).await.into_iter();
+        let error = results.next().unwrap().unwrap_err();
+        assert!(error.is_retryable() && !error.may_have_applied(), "{error}");
+        assert_eq!(results.next().unwrap().unwrap(), Reply::Ok);
+        assert_eq!(results.next().unwrap().unwrap(), bulk("1"));
+        assert_eq!(cluster.world.keys.lock().executed_writes, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_alone_are_repeated_as_often_as_needed() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    let mut count = 0;
+    cluster.script(move |_| {
+        count += 1;
+        if count == 2 { Verdict::HangUp } else { Verdict::Serve }
+    });
+    for result in run(&kv, &["SET k 1", "GET k", "GET k"]).await {
+        result.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

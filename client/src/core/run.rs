@@ -75,6 +75,19 @@ impl Request {
         matches!(self.stage, Stage::Done(Ok(_)))
     }
 
+    /// Whether it was executed or nobody knows. Says something about writes only.
+    fn may_have_been_executed(&self) -> bool {
+        match &self.stage {
+            Stage::Done(Ok(_)) => true,
+            Stage::Done(Err(error)) => error.may_have_applied(),
+            Stage::Back(_) | Stage::Leaving { .. } | Stage::Away { .. } => self.progress.is_in_doubt(),
+        }
+    }
+
+    fn is_write(&self) -> bool {
+        matches!(self.plan.access, Access::Write(_))
+    }
+
     /// Takes the outcome of the latest attempt, if it is back.
     fn outcome(&mut self) -> Option<Outcome> {
         match &mut self.stage {
@@ -278,22 +291,26 @@ impl Core {
     }
 }
 
-/// Mends what a node did out of order: it executed a request although it refused, or lost, one before it.
+/// Keeps requests from being done in another order than theirs: a node may execute one although it refuses, or its answer loses, one
+/// before it. Returns whether something has to be repeated.
 ///
-/// A read is repeated in its turn. A write cannot be taken back, so the ones it overtook must not be done after it: they end with
-/// what happened to them. Returns whether something has to be repeated.
+/// A read behind one that is still to be done is repeated in its turn. A write cannot be taken back, so what stands before one that was
+/// done, or may have been, must not be done after it: it ends with what happened to it. Two writes in doubt are the exception: both are
+/// repeated in order, and each is done once.
 fn keep_order(requests: &mut Requests) -> bool {
-    let overtaker =
-        requests.iter().rposition(|request| request.was_executed() && matches!(request.plan.access, Access::Write(_)));
+    let done = requests.iter().rposition(|request| request.is_write() && request.was_executed());
+    let begun = requests.iter().rposition(|request| request.is_write() && request.may_have_been_executed());
     let (mut is_behind_open, mut repeats) = (false, false);
     for (at, request) in requests.iter_mut().enumerate() {
-        if !request.is_done() && overtaker.is_some_and(|overtaker| at < overtaker) {
+        let is_before = |later: Option<usize>| later.is_some_and(|later| at < later);
+        let is_overtaken = is_before(done) || (is_before(begun) && !request.progress.is_in_doubt());
+        if !request.is_done() && is_overtaken {
             let last =
                 request.progress.last.take().unwrap_or(Error::Overloaded { what: "a later request was done first" });
             request.stage = Stage::Done(Err(attempt::abandon(&request.plan, &request.progress, last)));
         } else if !request.is_done() {
             is_behind_open = true;
-        } else if is_behind_open && request.was_executed() && matches!(request.plan.access, Access::Read(_)) {
+        } else if is_behind_open && !is_overtaken && request.was_executed() && !request.is_write() {
             request.stage = Stage::Back(Outcome::Ready);
             repeats = true;
         }
