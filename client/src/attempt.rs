@@ -94,6 +94,8 @@ pub(crate) enum Outcome {
     TimedOut { sent: bool },
     /// The attempt was not made: too many requests are in flight here.
     Full { what: &'static str },
+    /// The node answered, but nobody can read the answer.
+    Unreadable(TransportError),
     /// The attempt was not made: those before it filled the frame. They are back by now.
     Held,
     /// The attempt was not made: the node takes no frame of this size.
@@ -173,6 +175,7 @@ pub(crate) fn decide(
         Outcome::TimedOut { sent } => case.on_timed_out(sent),
         // The limit is ours: waiting here would only hide it from the caller, who alone can slow down.
         Outcome::Full { what } => case.refuse(Error::Overloaded { what }),
+        Outcome::Unreadable(error) => case.on_unreadable(Error::Transport(error)),
         Outcome::Held => case.on_held(),
         Outcome::TooLarge { size, limit } => {
             case.refuse(Error::TooLarge { what: "request", size: size as u64, limit: limit as u64 })
@@ -291,6 +294,12 @@ impl Case<'_> {
             return self.unknown(error);
         }
         self.wait(error, true)
+    }
+
+    /// It was done or refused, only the answer is lost, and asking again would not make it readable.
+    fn on_unreadable(&mut self, error: Error) -> Action {
+        self.progress.in_doubt |= self.is_write();
+        self.refuse(error)
     }
 
     fn recede(&mut self, failure: Failure) -> Action {

@@ -106,7 +106,7 @@ pub enum Error {
     /// The node refused the request for another reason.
     #[error("{0}")]
     Server(Failure),
-    /// The connection failed before the request was sent, or a read's was lost.
+    /// The connection failed before the request was sent, or a read's was lost, or its answer could not be read.
     #[error("{0}")]
     Transport(TransportError),
     /// The node did not answer an attempt in time.

@@ -87,6 +87,8 @@ pub(crate) enum Delivery {
         sent: bool,
         error: TransportError,
     },
+    /// Answered, but nobody can read the answer.
+    Unreadable(TransportError),
     /// Not sent: those handed over with it filled the frame.
     Held,
     /// Not sent: the node takes no frame of this size.
@@ -218,11 +220,11 @@ impl Task {
                 frame = futures::StreamExt::next(&mut replies) => match frame {
                     Some(Ok(frame)) => self.deliver(frame),
                     Some(Err(error)) => return Some(error),
-                    None => return Some(self.ended("the node closed the stream")),
+                    None => return Some(self.error("the node closed the stream")),
                 },
                 permit = frames.reserve(), if must_send => match permit {
                     Ok(permit) => if let Some(frame) = self.pack(frame_bytes_max) { permit.send(frame) },
-                    Err(_) => return Some(self.ended("the stream is closed")),
+                    Err(_) => return Some(self.error("the stream is closed")),
                 },
                 count = self.queue.recv_many(&mut self.waiting, FRAME_OPS_MAX), if is_open && !must_send => {
                     is_open = count > 0;
@@ -301,8 +303,12 @@ impl Task {
             // Only the newest attempt's answer counts. An earlier attempt had a number of its own, so one that comes under this number
             // is the node's error; nothing is known then, and the attempt times out.
             if request.attempt.is_none_or(|attempt| attempt == answer.attempt) {
+                let delivery = match answer.reply {
+                    Ok(reply) => Delivery::Replied { reply, group_time: answer.group_time },
+                    Err(reason) => Delivery::Unreadable(self.error(&format!("unreadable answer: {reason}"))),
+                };
                 // The caller may have gone away; then the answer is nobody's.
-                let _ = request.waiter.send(Delivery::Replied { reply: answer.reply, group_time: answer.group_time });
+                let _ = request.waiter.send(delivery);
             }
         }
         self.surroundings.slots.request_version(frame.topology_version);
@@ -340,7 +346,7 @@ impl Task {
         if down { stats.disconnects.increment() } else { stats.connects.increment() }
     }
 
-    fn ended(&self, reason: &str) -> TransportError {
+    fn error(&self, reason: &str) -> TransportError {
         TransportError { address: Arc::clone(&self.address), reason: Arc::from(reason) }
     }
 }

@@ -92,7 +92,8 @@ pub(crate) struct ReplyFrame {
 #[derive(Debug)]
 pub(crate) struct OpReply {
     pub(crate) id: u64,
-    pub(crate) reply: Reply,
+    /// Or why it cannot be read.
+    pub(crate) reply: Result<Reply, Arc<str>>,
     pub(crate) group_time: GroupTime,
     pub(crate) attempt: u32,
 }

@@ -273,6 +273,26 @@ fn without_retries_the_first_failure_is_the_answer_but_redirects_are_followed() 
 }
 
 #[test]
+fn an_answer_nobody_can_read_leaves_a_write_in_doubt() {
+    let unreadable =
+        || Outcome::Unreadable(TransportError { address: Arc::from("h:1"), reason: Arc::from("gibberish") });
+    let mut story = Story::write();
+    story.after(Outcome::Ready);
+    assert_eq!(story.after(unreadable()), "error outcome_unknown transport");
+    let mut story = Story::read();
+    story.after(Outcome::Ready);
+    assert_eq!(story.after(unreadable()), "error transport ");
+}
+
+#[test]
+fn a_request_too_large_for_the_node_is_refused_and_one_held_back_was_no_attempt() {
+    let mut story = Story::write();
+    story.after(Outcome::Ready);
+    assert_eq!(story.after(Outcome::Held), "send n1 #1 500ms");
+    assert_eq!(story.after(Outcome::TooLarge { size: 2, limit: 1 }), "error too_large ");
+}
+
+#[test]
 fn an_empty_budget_delays_a_retry_and_never_fails_it() {
     let mut story = Story::write();
     story.budget = false;

@@ -102,6 +102,7 @@ impl Request {
         let (outcome, time) = match tokio::time::timeout_at(until, delivery).await {
             Ok(Ok(Delivery::Replied { reply, group_time })) => (Outcome::Answered(reply), Some(group_time)),
             Ok(Ok(Delivery::Lost { sent, error })) => (Outcome::Lost { sent, error }, None),
+            Ok(Ok(Delivery::Unreadable(error))) => (Outcome::Unreadable(error), None),
             Ok(Ok(Delivery::Held)) => (Outcome::Held, None),
             Ok(Ok(Delivery::TooLarge { size, limit })) => (Outcome::TooLarge { size, limit }, None),
             // No answer in time; or the lane's task is gone because the runtime is shutting down.
@@ -277,6 +278,7 @@ impl Core {
             Outcome::Ready
             | Outcome::Lost { .. }
             | Outcome::TimedOut { .. }
+            | Outcome::Unreadable(_)
             | Outcome::Held
             | Outcome::TooLarge { .. } => (),
         }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use simplekv_proto::convert::{Malformed, cluster_id};
 use simplekv_proto::v1;
-use simplekv_types::{
-    Epoch, Failure, GroupId, GroupTime, NodeAddresses, NodeId, Reply, Slot, SlotMapVersion, SlotRange,
-};
+use simplekv_types::{Epoch, GroupId, GroupTime, NodeAddresses, NodeId, Reply, Slot, SlotMapVersion, SlotRange};
 
 use super::{Frame, OpReply, ReplyFrame, Update, WireOp};
 use crate::topology::{Group, Node, Topology};
@@ -38,11 +36,7 @@ pub(super) fn replies(frame: v1::ReplyFrame) -> ReplyFrame {
 
 fn reply(wire: v1::OpReply) -> OpReply {
     let value = wire.value.ok_or(Malformed::Missing("op_reply.value"));
-    // An answer we cannot read is an answer: the operation was done or refused, only the result is lost. Asking again would not
-    // make it readable.
-    let reply = value.and_then(Reply::try_from).unwrap_or_else(|malformed| {
-        Reply::Error(Failure::Command(format!("ERR unreadable answer from the node: {malformed}").into()))
-    });
+    let reply = value.and_then(Reply::try_from).map_err(|malformed| shared(malformed.to_string()));
     OpReply { id: wire.id, reply, group_time: GroupTime(wire.group_time), attempt: wire.attempt }
 }
 
@@ -161,6 +155,6 @@ mod tests {
     fn an_unreadable_answer_is_still_an_answer() {
         let OpReply { id, reply, .. } = reply(v1::OpReply { id: 4, ..v1::OpReply::default() });
         assert_eq!(id, 4);
-        assert!(matches!(reply, Reply::Error(Failure::Command(_))));
+        assert!(reply.unwrap_err().contains("op_reply.value"));
     }
 }
