@@ -20,6 +20,10 @@ use crate::transport::{Transport, Update};
 /// Shortest time between two refreshes, on average: the requests that fail for the same reason share one.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(200);
 
+/// A watch that lasted this long was a good one. A shorter one is a failure, even if it brought something: a node that ends every watch
+/// after its first update must not be asked again and again without a pause.
+const GOOD_WATCH: Duration = Duration::from_secs(5);
+
 pub(crate) struct Watcher {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) slots: Arc<SlotCache>,
@@ -60,37 +64,33 @@ impl Watcher {
         let mut failures = 0;
         loop {
             let address = self.pick(last.as_ref());
-            match self.watch(&address).await {
-                Watched::ForAWhile => failures = 0,
-                Watched::NotAtAll => failures += 1,
-            }
+            let began = Instant::now();
+            self.watch(&address).await;
+            failures = if began.elapsed() < GOOD_WATCH { failures + 1 } else { 0 };
             last = Some(address);
             self.backoff.rest(failures).await;
         }
     }
 
-    async fn watch(&self, address: &Arc<str>) -> Watched {
+    async fn watch(&self, address: &Arc<str>) {
         let version = self.slots.load().version();
         let mut updates = match self.transport.watch(Arc::clone(address), version).await {
             Ok(updates) => updates,
             Err(error) => {
                 debug!(error = %error, "cannot watch the topology");
-                return Watched::NotAtAll;
+                return;
             }
         };
-        let mut watched = Watched::NotAtAll;
         while let Some(update) = updates.next().await {
             match update {
                 Ok(Update::Changed(topology)) => self.install(topology),
                 Ok(Update::Unchanged) => (),
                 Err(error) => {
                     info!(error = %error, "topology watch ended, asking another node");
-                    return watched;
+                    return;
                 }
             }
-            watched = Watched::ForAWhile;
         }
-        watched
     }
 
     async fn refresh_when_asked(&self) {
@@ -142,7 +142,63 @@ impl Watcher {
     }
 }
 
-enum Watched {
-    ForAWhile,
-    NotAtAll,
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::pool::Bounds;
+    use crate::transport::{LaneLink, Updates};
+
+    /// A node that begins every watch and ends it after one sign of life.
+    #[derive(Default)]
+    struct Fickle {
+        watches: AtomicU32,
+    }
+
+    fn error(address: Arc<str>) -> TransportError {
+        TransportError { address, reason: Arc::from("not today") }
+    }
+
+    impl Transport for Fickle {
+        fn open_lane(&self, address: Arc<str>) -> BoxFuture<'static, Result<LaneLink, TransportError>> {
+            async { Err(error(address)) }.boxed()
+        }
+
+        fn topology(&self, address: Arc<str>) -> BoxFuture<'static, Result<Topology, TransportError>> {
+            async { Err(error(address)) }.boxed()
+        }
+
+        fn watch(&self, address: Arc<str>, _: u64) -> BoxFuture<'static, Result<Updates, TransportError>> {
+            self.watches.fetch_add(1, Ordering::Relaxed);
+            async { Ok(futures::stream::iter([Ok(Update::Unchanged), Err(error(address))]).boxed()) }.boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_ends_every_watch_is_asked_less_and_less_often() {
+        let transport = Arc::new(Fickle::default());
+        let (slots, stats, backoff) = (Arc::new(SlotCache::new()), Arc::<Stats>::default(), Backoff::default());
+        let surroundings = crate::lane::Surroundings {
+            transport: Arc::clone(&transport) as Arc<dyn Transport>,
+            slots: Arc::clone(&slots),
+            stats: Arc::clone(&stats),
+            backoff,
+        };
+        let watcher = Watcher {
+            transport: Arc::clone(&transport) as Arc<dyn Transport>,
+            slots,
+            pool: Arc::new(Pool::new(surroundings, Bounds { lanes_per_node: 1, in_flight_per_node: 1 })),
+            stats,
+            seeds: vec![Arc::from("h:1")],
+            backoff,
+        };
+        let minute = Duration::from_secs(60);
+        assert!(tokio::time::timeout(minute, watcher.keep_watching()).await.is_err());
+        let watches = transport.watches.load(Ordering::Relaxed);
+        assert!((60..600).contains(&watches), "{watches} watches in a minute");
+    }
 }
