@@ -67,8 +67,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How often a group that is there may refuse a request (overloaded, too few replicas in sync) before that is the answer.
-    /// Default 4. A group without a leader is waited for until the deadline, whatever this says.
+    /// How often a node that is there may refuse a request (it is overloaded, or no group owns the slot) before that is the answer.
+    /// Default 4. A group without a leader, or with too few replicas in sync, is waited for until the deadline, whatever this says.
     pub fn max_refusals(mut self, count: u32) -> Self {
         self.config.refusals_max = count;
         self
