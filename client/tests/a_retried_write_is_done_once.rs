@@ -106,6 +106,19 @@ async fn a_write_that_must_not_be_retried_carries_no_identity_and_says_when_it_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_split_write_has_one_identity_and_each_part_is_done_once() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    let id = kv.request_id("a").unwrap();
+    let pairs = [("a", "1"), ("b", "2"), ("c", "3")];
+    kv.mset(pairs).request_id(id).await.unwrap();
+    kv.set("b", "later").await.unwrap();
+    kv.mset(pairs).request_id(id).await.unwrap();
+    assert_eq!(cluster.world.keys.lock().executed_writes, 4);
+    assert_eq!(kv.get("b").await.unwrap().as_deref(), Some(&b"later"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_split_write_that_fails_in_part_says_so() {
     let cluster = MockCluster::start(1, &[&[1]]);
     let kv = cluster.client().await;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use simplekv_types::Reply;
 
-use super::{awaitable, common_options, read_options, unexpected};
+use super::{awaitable, read_options, unexpected, write_options};
 use crate::error::Result;
 use crate::scatter::{gather, scatter};
 use crate::{Client, Key, Kind, Options, Value};
@@ -60,7 +60,7 @@ pub struct MSet<'a> {
     options: Options,
 }
 
-common_options!(MSet);
+write_options!(MSet);
 awaitable!(MSet -> ());
 
 impl<'a> MSet<'a> {

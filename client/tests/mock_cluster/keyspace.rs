@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use simplekv_types::{Dedupe, Failure, Reply};
+use simplekv_types::{Dedupe, Failure, Reply, Slot};
 
 #[derive(Default)]
 pub struct Keyspace {
     pub values: BTreeMap<Vec<u8>, Bytes>,
     pub expiries: HashMap<Vec<u8>, u64>,
-    /// Results by client and number.
-    rows: HashMap<(Vec<u8>, u64), Reply>,
+    /// Results by client, number and slot.
+    rows: HashMap<(Vec<u8>, u64, Slot), Reply>,
     /// How many writes were executed, retries found in `rows` not counted.
     pub executed_writes: u64,
 }
@@ -19,13 +19,13 @@ impl Keyspace {
     /// Runs a command, a write once per identity.
     pub fn run(&mut self, client: &[u8], dedupe: Option<Dedupe>, args: &[Bytes]) -> Reply {
         let Some(dedupe) = dedupe else { return self.execute(args) };
-        let row = (client.to_vec(), dedupe.seq.0);
+        let row = (client.to_vec(), dedupe.seq.0, Slot::of_key(args.get(1).map_or(&[], |key| key)));
         if let Some(reply) = self.rows.get(&row) {
             return reply.clone();
         }
         self.executed_writes += 1;
         let reply = self.execute(args);
-        self.rows.retain(|(owner, seq), _| owner != client || *seq >= dedupe.ack_below.0);
+        self.rows.retain(|(owner, seq, _), _| owner != client || *seq >= dedupe.ack_below.0);
         self.rows.insert(row, reply.clone());
         reply
     }
