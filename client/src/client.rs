@@ -217,7 +217,8 @@ impl Client {
     }
 
     /// Lets no new request in, waits up to `grace` for those in flight, and closes all connections. Later requests end with
-    /// [`Error::Closed`](crate::Error::Closed), on every clone.
+    /// [`Error::Closed`](crate::Error::Closed), on every clone; so do those that would have had to be tried again after `grace`, or
+    /// with [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) if they are in doubt.
     pub async fn close(&self, grace: Duration) {
         self.core().close(grace).await;
         if let Some(watcher) = self.shared.watcher.get() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use simplekv_types::{GroupTime, Reply, Seq};
 use smallvec::smallvec;
+use tokio::sync::Notify;
 use tower::retry::budget::TpsBudget;
 use tracing::debug;
 
@@ -35,7 +36,11 @@ pub(crate) struct Core {
     flights: Arc<Flights>,
     budget: TpsBudget,
     in_flight: Arc<AtomicUsize>,
+    /// Lets nobody in.
     is_closed: AtomicBool,
+    /// Makes no more attempts.
+    is_ended: AtomicBool,
+    ending: Notify,
 }
 
 /// What a write carries besides its identity, which stands in its plan.
@@ -65,6 +70,8 @@ impl Core {
             budget: TpsBudget::new(Duration::from_secs(10), 10, 0.2),
             in_flight: Arc::default(),
             is_closed: AtomicBool::new(false),
+            is_ended: AtomicBool::new(false),
+            ending: Notify::new(),
         }
     }
 
@@ -203,11 +210,26 @@ impl Core {
         }
     }
 
-    /// Lets no new request in, waits up to `grace` for those in flight, and closes the lanes.
+    /// Lets no new request in, waits up to `grace` for those in flight, and closes the lanes. What is on its way to a node then still
+    /// gets its answer; nothing is sent again.
     pub(crate) async fn close(&self, grace: Duration) {
         self.is_closed.store(true, Ordering::Relaxed);
         let _ = tokio::time::timeout(grace, self.drained()).await;
+        self.is_ended.store(true, Ordering::Release);
+        self.ending.notify_waiters();
         self.pool.clear();
+    }
+
+    fn is_ended(&self) -> bool {
+        self.is_ended.load(Ordering::Acquire)
+    }
+
+    /// Waits until no more attempts are made.
+    async fn ended(&self) {
+        let ending = self.ending.notified();
+        if !self.is_ended() {
+            ending.await;
+        }
     }
 
     async fn drained(&self) {

@@ -201,6 +201,9 @@ impl Task {
             self.waiting.push(parcel);
         }
         self.waiting.retain(|parcel| parcel.iter().any(|op| !op.waiter.is_closed()));
+        if self.queue.is_closed() {
+            self.in_flight.retain(|_, request| !request.waiter.is_closed());
+        }
     }
 
     /// Runs the stream until it ends; says why it did.
@@ -229,8 +232,8 @@ impl Task {
                 count = self.queue.recv_many(&mut self.waiting, FRAME_OPS_MAX), if is_open && !must_send => {
                     is_open = count > 0;
                 }
-                // The stream takes nothing: the node does not read.
-                _ = tidying.tick(), if must_send => self.tidy(),
+                // The stream takes nothing: the node does not read. Or nothing more is coming, and the node may never answer the rest.
+                _ = tidying.tick(), if must_send || !is_open => self.tidy(),
             }
         }
     }

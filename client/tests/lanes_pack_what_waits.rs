@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mock_cluster::{FRAME_BYTES_MAX, MockCluster, Verdict, until};
-use simplekv_client::{Error, Kind, Options, Reply, Slot};
+use simplekv_client::{Error, Failure, Kind, Options, Reply, Slot};
 
 // On one thread all requests are made before the lane gets to run.
 #[tokio::test]
@@ -137,4 +137,31 @@ async fn a_closed_client_lets_what_is_in_flight_finish_and_nothing_new_in() {
     assert!(pending.await.unwrap().unwrap().is_some());
     closing.await.unwrap();
     assert!(matches!(kv.get("k").await, Err(Error::Closed)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_client_tries_nothing_again() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let kv = cluster.client().await;
+    cluster.script(|op| match op.name() {
+        "SET" => Verdict::Refuse(Failure::TryAgain { slot: Slot::of_key(b"k") }),
+        _ => Verdict::ServeSilently,
+    });
+    let set = tokio::spawn({
+        let kv = kv.clone();
+        async move { kv.set("k", "v").timeout(Duration::from_secs(60)).await }
+    });
+    let incr = tokio::spawn({
+        let kv = kv.clone();
+        async move { kv.incr("n").timeout(Duration::from_secs(60)).await }
+    });
+    until("both are tried again", || ["SET", "INCRBY"].iter().all(|name| cluster.seen_named(name).len() > 1)).await;
+    kv.close(Duration::from_millis(1)).await;
+    let error = set.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Closed), "{error}");
+    let error = incr.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { id: Some(_), .. }), "{error}");
+    let (seen, connects) = (cluster.seen().len(), kv.stats().connects);
+    assert!(matches!(kv.get("k").await, Err(Error::Closed)));
+    assert_eq!((cluster.seen().len(), kv.stats().connects), (seen, connects));
 }

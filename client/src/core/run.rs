@@ -84,6 +84,11 @@ impl Request {
         }
     }
 
+    /// Ends it, whatever would have followed.
+    fn abandon(&mut self, last: Error) {
+        self.stage = Stage::Done(Err(attempt::abandon(&self.plan, &self.progress, last)));
+    }
+
     fn is_write(&self) -> bool {
         matches!(self.plan.access, Access::Write(_))
     }
@@ -151,7 +156,11 @@ impl Core {
     async fn pause(&self, plan: &Plan, pause: Pause, began: Instant) {
         let Pause { step, over_budget, asked, seen } = pause;
         let elsewhere = |next: &Topology| attempt::route(plan, next, None, 0).is_some_and(|node| Some(node) != asked);
-        self.config.backoff.pause(step, over_budget, began + plan.total, &self.slots, &seen, elsewhere).await;
+        let until = began + plan.total;
+        tokio::select! {
+            () = self.config.backoff.pause(step, over_budget, until, &self.slots, &seen, elsewhere) => (),
+            () = self.ended() => (),
+        }
     }
 
     /// Decides for each request what follows, and begins it for all of them together: while one has to pause, those after it must not
@@ -194,6 +203,9 @@ impl Core {
         }
         if keep_order(requests) {
             pause.get_or_insert((0, false));
+        }
+        if self.is_ended() {
+            requests.iter_mut().filter(|request| !request.is_done()).for_each(|request| request.abandon(Error::Closed));
         }
         let Some(first) = requests.iter().find(|request| !request.is_done()) else { return Begun::Finished };
         let asked = first.progress.asked;
@@ -309,7 +321,7 @@ fn keep_order(requests: &mut Requests) -> bool {
         if !request.is_done() && is_overtaken {
             let last =
                 request.progress.last.take().unwrap_or(Error::Overloaded { what: "a later request was done first" });
-            request.stage = Stage::Done(Err(attempt::abandon(&request.plan, &request.progress, last)));
+            request.abandon(last);
         } else if !request.is_done() {
             is_behind_open = true;
         } else if is_behind_open && !is_overtaken && request.was_executed() && !request.is_write() {
