@@ -8,11 +8,12 @@ use bytes::Bytes;
 use simplekv_types::{ClientId, GroupId, GroupTime, Reply, Seq, Slot};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::builder::ClientBuilder;
 use crate::config::Config;
 use crate::core::Core;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::request::{Cmd, Del, Exists, Expire, Get, Incr, MGet, MSet, Persist, Set, Ttl};
 use crate::topology::Topology;
 use crate::transport::Transport;
@@ -161,16 +162,27 @@ impl Client {
         self.core().execute(target.into(), args.into(), kind, options).await
     }
 
-    /// Runs a command without keys on every group at once, by group id. Groups that come or go meanwhile may be missed.
+    /// Runs a command without keys on every group at once, by group id. Groups that come or go meanwhile may be missed. As long as no
+    /// group is known they are waited for; if none is by the deadline, that error is the only result, under the id 0, which no group
+    /// has.
     pub async fn execute_on_every_group(
         &self,
         args: impl Into<Arc<[Bytes]>>,
         kind: Kind,
-        options: Options,
+        mut options: Options,
     ) -> Vec<(GroupId, Result<Reply>)> {
         let args = args.into();
-        let groups: Vec<GroupId> = self.core().slots.load().groups().iter().map(|group| group.id).collect();
-        let each = groups.into_iter().map(|group| {
+        let total = options.timeout.unwrap_or(self.core().config.timeouts.total);
+        let (began, unserved) = (Instant::now(), Error::SlotUnserved { slot: Slot::MIN });
+        let has_groups = |topology: &Topology| !topology.groups().is_empty();
+        if !has_groups(&self.core().slots.load()) {
+            if let Err(error) = self.core().topology_with(total, unserved, has_groups).await {
+                return vec![(GroupId(0), Err(error))];
+            }
+            options.timeout = Some(total.saturating_sub(began.elapsed()));
+        }
+        let topology = Arc::clone(&self.core().slots.load());
+        let each = topology.groups().iter().map(|group| group.id).map(|group| {
             let args = Arc::clone(&args);
             async move { (group, self.core().execute(Target::Group(group), args, kind, options).await) }
         });

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use simplekv_types::{GroupTime, Reply, Seq};
 use smallvec::smallvec;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tower::retry::budget::TpsBudget;
 use tracing::debug;
 
@@ -22,6 +23,7 @@ use crate::sequence::{Sequence, WriteNumber};
 use crate::singleflight::{Flight, FlightKey, Flights, Join, landed};
 use crate::slot_cache::SlotCache;
 use crate::stats::Stats;
+use crate::topology::Topology;
 use crate::transport::Transport;
 use crate::{Kind, Options, RequestId, Target};
 use run::Request;
@@ -202,6 +204,39 @@ impl Core {
         // The deadline is set when the first attempt is made.
         let id = RequestId { client: self.sequence.client(), seq: number.seq, deadline: GroupTime::ZERO };
         Some((id, Write { ack_below: number.ack_below, attempts_before: 0, _number: Some(number) }))
+    }
+
+    /// A topology that satisfies `enough`, waited for like a request waits for somebody to go to.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] with what `missing` says, if none came in time; [`Error::Closed`].
+    pub(crate) async fn topology_with(
+        &self,
+        total: Duration,
+        missing: Error,
+        enough: impl Fn(&Topology) -> bool,
+    ) -> Result<Arc<Topology>> {
+        let began = Instant::now();
+        let mut step = 0;
+        loop {
+            let topology = Arc::clone(&self.slots.load());
+            if enough(&topology) {
+                return Ok(topology);
+            }
+            if self.is_closed.load(Ordering::Relaxed) {
+                return Err(Error::Closed);
+            }
+            let elapsed = began.elapsed();
+            if elapsed >= total {
+                return Err(Error::Timeout { elapsed, attempts: 0, last: Box::new(missing) });
+            }
+            self.slots.request_refresh();
+            tokio::select! {
+                () = self.config.backoff.pause(step, false, began + total, &self.slots, &topology, &enough) => (),
+                () = self.ended() => (),
+            }
+            step += 1;
+        }
     }
 
     fn observe(&self, target: Target, time: GroupTime) {

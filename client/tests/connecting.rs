@@ -4,8 +4,9 @@ mod mock_cluster;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use mock_cluster::MockCluster;
-use simplekv_client::{Client, Error, NodeId};
+use simplekv_client::{Client, Error, Kind, NodeId, Options, Reply};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_seed_that_answers_is_enough() {
@@ -42,6 +43,24 @@ async fn a_lazy_client_waits_for_its_cluster() {
     });
     cluster.restart(1);
     assert!(pending.await.unwrap().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_for_every_group_waits_until_there_are_groups() {
+    let mut cluster = MockCluster::start(1, &[&[1], &[1]]);
+    cluster.kill(1);
+    let kv = cluster.builder().build_lazy().unwrap();
+    let everywhere = |timeout: Duration| {
+        let kv = kv.clone();
+        let args = vec![Bytes::from_static(b"FLUSHALL")];
+        async move { kv.execute_on_every_group(args, Kind::Write, Options::default().timeout(timeout)).await }
+    };
+    let [(_, Err(error))] = &everywhere(Duration::from_millis(20)).await[..] else { panic!("nobody was asked") };
+    assert!(matches!(error, Error::Timeout { attempts: 0, .. }), "{error}");
+    let pending = tokio::spawn(everywhere(Duration::from_secs(10)));
+    cluster.restart(1);
+    let results = pending.await.unwrap();
+    assert!(results.len() == 2 && results.iter().all(|(_, result)| *result.as_ref().unwrap() == Reply::Ok));
 }
 
 #[tokio::test]
