@@ -14,7 +14,7 @@ use crate::builder::ClientBuilder;
 use crate::config::Config;
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::request::{Cmd, Del, Exists, Expire, Get, Incr, MGet, MSet, Persist, Set, Ttl};
+use crate::request::{Cmd, Del, Exists, Expire, Get, Incr, MGet, MSet, Persist, Scan, Set, Ttl};
 use crate::topology::Topology;
 use crate::transport::Transport;
 use crate::watcher::Watcher;
@@ -138,6 +138,14 @@ impl Client {
     /// the others may be done ([`Error::Partial`](crate::Error::Partial)).
     pub fn mset<K: Into<Key>, V: Into<Value>>(&self, pairs: impl IntoIterator<Item = (K, V)>) -> MSet<'_> {
         MSet::new(self, pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+
+    /// All keys, or those with a prefix, slot after slot: `client.scan().prefix("user:").stream()`.
+    ///
+    /// A key that exists from the beginning of the walk to its end is found at least once, even if its slot moves meanwhile; one that
+    /// comes or goes may be found or not.
+    pub fn scan(&self) -> Scan<'_> {
+        Scan::new(self)
     }
 
     /// Any command by name, as Redis spells it.

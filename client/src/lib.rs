@@ -50,7 +50,7 @@ pub use config::Timeouts;
 pub use error::{Error, Result, TransportError};
 pub use key::{Key, Value};
 pub use options::{Kind, Options, RequestId, Target};
-pub use request::{Cmd, Del, Exists, Expire, Expiry, Get, Incr, MGet, MSet, Persist, Set, Ttl};
+pub use request::{Cmd, Del, Exists, Expire, Expiry, Get, Incr, MGet, MSet, Persist, Scan, Set, Ttl};
 pub use simplekv_types::{Failure, GroupId, NodeId, ReadPolicy, Reply, Slot};
 pub use stats::ClientStats;
 pub use topology::{Group, Node, Topology};

@@ -5,6 +5,7 @@
 mod cmd;
 mod keys;
 mod many;
+mod scan;
 mod strings;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use simplekv_types::{Reply, Slot};
 pub use cmd::Cmd;
 pub use keys::{Del, Exists, Expire, Expiry, Persist, Ttl};
 pub use many::{MGet, MSet};
+pub use scan::Scan;
 pub use strings::{Get, Incr, Set};
 
 use crate::error::{Error, Result};

@@ -219,10 +219,12 @@ impl Services {
     }
 }
 
-/// Two keys at a time, by slot and then by name. As in a real node a cursor is the slot, and below it the place within.
+/// Two keys at a time, of which those with the prefix are named, by slot and then by name. As in a real node a cursor is the slot, and below it the place within.
 fn scan(args: &[String], keys: Vec<Vec<u8>>) -> Reply {
     let number = |at: usize| args[at].parse::<u64>().unwrap();
     let within = args.iter().position(|word| word == "SLOTS").map_or((0, 16383), |at| (number(at + 1), number(at + 2)));
+    let pattern = args.iter().position(|word| word == "MATCH").map(|at| args[at + 1].replace('\\', ""));
+    let prefix = pattern.as_ref().map_or("", |pattern| pattern.strip_suffix('*').unwrap());
     let mut places: Vec<(u64, Vec<u8>)> = Vec::new();
     let mut keys: Vec<(u64, Vec<u8>)> =
         keys.into_iter().map(|key| (u64::from(Slot::of_key(&key).number()), key)).collect();
@@ -233,6 +235,7 @@ fn scan(args: &[String], keys: Vec<Vec<u8>>) -> Reply {
     }
     places.retain(|(place, _)| (within.0..=within.1).contains(&(place >> 39)) && *place >= number(1));
     let next = places.get(2).map_or(0, |(place, _)| *place);
-    let page = places.into_iter().take(2).map(|(_, key)| Reply::Bulk(key.into())).collect();
+    let page = places.into_iter().take(2).filter(|(_, key)| key.starts_with(prefix.as_bytes()));
+    let page = page.map(|(_, key)| Reply::Bulk(key.into())).collect();
     Reply::Array(vec![Reply::text(next.to_string()), Reply::Array(page)])
 }
