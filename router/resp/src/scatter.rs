@@ -15,6 +15,7 @@ pub struct Scatter<P> {
     /// Where each part goes, and what it asks. In the order in which the places first occur among the keys.
     pub parts: Vec<(P, Command)>,
     merge: Merge,
+    is_write: bool,
     /// For each part, where its keys stand in the whole request. Empty unless the reply has a place for each key.
     positions: Vec<Vec<usize>>,
 }
@@ -57,7 +58,7 @@ impl Command {
             positions.get_mut(part).expect("a part has its positions").push(at);
         }
         let parts = places.into_iter().zip(&positions).map(|(place, at)| (place, self.part(at))).collect();
-        Some(Scatter { parts, merge, positions })
+        Some(Scatter { parts, merge, is_write: self.is_write(), positions })
     }
 
     /// The same command with only the keys at these positions.
@@ -74,7 +75,7 @@ impl Command {
     }
 
     /// Makes one reply of those of all groups to a command on the whole keyspace; `None` for other commands, and for SCAN, which asks
-    /// one group at a time.
+    /// one group at a time. It is an error if there are none: nobody was asked.
     #[must_use]
     pub fn gather(&self, replies: Vec<Reply>) -> Option<Reply> {
         let merge = match self {
@@ -84,17 +85,18 @@ impl Command {
             Self::RandomKey => Merge::FirstFound,
             _ => return None,
         };
-        Some(failure_among(&replies).map_or_else(|| merge.apply(replies), Reply::Error))
+        Some(failure_among(&replies, self.is_write()).map_or_else(|| merge.apply(replies), Reply::Error))
     }
 }
 
 impl<P> Scatter<P> {
     /// Makes one reply of those of the parts, given in the order of the parts.
     ///
-    /// If one failed, so did the whole, although other parts may have been done: an unknown outcome is told before a known one.
+    /// If one failed, so did the whole. A write of which other parts were done is [`Failure::Uncertain`], whatever kept that one from
+    /// being done: it must not look as if nothing had happened.
     #[must_use]
     pub fn gather(&self, replies: Vec<Reply>) -> Reply {
-        if let Some(failure) = failure_among(&replies) {
+        if let Some(failure) = failure_among(&replies, self.is_write) {
             return Reply::Error(failure);
         }
         if self.merge != Merge::ByKey {
@@ -113,10 +115,20 @@ impl<P> Scatter<P> {
     }
 }
 
-fn failure_among(replies: &[Reply]) -> Option<Failure> {
+/// The failure of the whole, if a part failed or there is none. An unknown outcome is told before a known one.
+fn failure_among(replies: &[Reply], is_write: bool) -> Option<Failure> {
+    if replies.is_empty() {
+        return Some(Failure::NotServing { reason: "no group is known that could be asked".into() });
+    }
     let failures =
         || replies.iter().filter_map(|reply| if let Reply::Error(failure) = reply { Some(failure) } else { None });
-    failures().find(|failure| failure.may_have_applied()).or_else(|| failures().next()).cloned()
+    let failure = failures().find(|failure| failure.may_have_applied()).or_else(|| failures().next())?;
+    let (parts, failed) = (replies.len(), failures().count());
+    if !is_write || failed == parts {
+        return Some(failure.clone());
+    }
+    let done = parts - failed;
+    Some(Failure::Uncertain { reason: format!("{done} of {parts} parts were done, {failed} failed: {failure}").into() })
 }
 
 fn unexpected() -> Reply {
@@ -183,12 +195,39 @@ mod tests {
 
     #[test]
     fn counts_are_summed_and_failures_win() {
-        let scatter = Command::Del { keys: keys(&["foo", "foo2"]) }.scatter(half).unwrap();
+        let scatter = Command::Exists { keys: keys(&["foo", "foo2"]) }.scatter(half).unwrap();
         let failed = |failure: &Failure| Reply::Error(failure.clone());
         let unknown = Failure::Uncertain { reason: "the leader changed".into() };
         assert_eq!(scatter.gather(vec![Reply::Int(1), Reply::Int(0)]), Reply::Int(1));
         assert_eq!(scatter.gather(vec![Reply::Int(1), failed(&Failure::Loading)]), failed(&Failure::Loading));
         assert_eq!(scatter.gather(vec![failed(&Failure::Loading), failed(&unknown)]), failed(&unknown));
+    }
+
+    #[test]
+    fn a_write_that_was_partly_done_does_not_look_undone() {
+        let refused = || Reply::Error(Failure::NoReplicas { in_sync: 1, required: 2 });
+        let partly = |reply| match reply {
+            Reply::Error(failure @ Failure::Uncertain { .. }) => failure.to_string(),
+            other => panic!("{other:?}"),
+        };
+        let pairs = keys(&["foo", "foo2"]).into_iter().map(|key| (key.clone(), key)).collect();
+        for (command, done) in
+            [(Command::Del { keys: keys(&["foo", "foo2"]) }, Reply::Int(0)), (Command::MSet { pairs }, Reply::Ok)]
+        {
+            let scatter = command.scatter(half).unwrap();
+            let text = partly(scatter.gather(vec![done, refused()]));
+            assert!(text.contains("1 of 2 parts were done, 1 failed: "), "{text}");
+            assert_eq!(scatter.gather(vec![refused(), refused()]), refused(), "nothing was done");
+        }
+        partly(Command::FlushAll.gather(vec![refused(), Reply::Ok]).unwrap());
+    }
+
+    #[test]
+    fn nobody_asked_is_no_success() {
+        for command in [Command::FlushAll, Command::DbSize, Command::RandomKey, Command::Keys { pattern: "*".into() }] {
+            let reply = command.gather(Vec::new());
+            assert!(matches!(reply, Some(Reply::Error(Failure::NotServing { .. }))), "{command:?}: {reply:?}");
+        }
     }
 
     #[test]
