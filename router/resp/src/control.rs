@@ -97,8 +97,8 @@ pub struct Hello {
 /// Who a client says it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user; `default` unless given.
-    pub user: Bytes,
+    /// The user, if one was named; else `default` is meant.
+    pub user: Option<Bytes>,
     /// The password.
     pub password: Bytes,
 }

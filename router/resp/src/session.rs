@@ -4,6 +4,8 @@
 //! reply, [`Session::admit`] whether it may ask at all, then [`Session::answer`] for control commands. What comes back as
 //! [`Answer::NotMine`] and all data commands are the driver's.
 
+use std::borrow::Cow;
+
 use simplekv_types::{Failure, Reply};
 
 use crate::command::{Body, Request};
@@ -134,8 +136,11 @@ impl Session {
             };
             return *mode == ReplyMode::On;
         }
+        let is_reset = request.is_some_and(|request| matches!(request.body, Body::Control(Control::Reset)));
         match self.hearing {
             Hearing::All => true,
+            // It ends the silence it is sent in.
+            Hearing::Nothing if is_reset => true,
             Hearing::Nothing => false,
             Hearing::NotNext => {
                 self.hearing = Hearing::All;
@@ -225,18 +230,26 @@ impl Session {
     fn authenticate(&mut self, credentials: &Credentials, facts: &dyn Facts) -> Result<(), Failure> {
         match facts.check(credentials) {
             Verdict::Accepted => {
-                self.user = Some(String::from_utf8_lossy(&credentials.user).into_owned());
+                let name = credentials.user.as_deref().map(String::from_utf8_lossy);
+                self.user = Some(name.map_or_else(|| DEFAULT_USER.to_owned(), Cow::into_owned));
                 Ok(())
             }
             Verdict::Refused => Err(WRONG_PASSWORD),
-            Verdict::NotNeeded if credentials.user == DEFAULT_USER => Err(NO_PASSWORD_SET),
-            Verdict::NotNeeded => Err(WRONG_PASSWORD),
+            Verdict::NotNeeded => match credentials.user.as_deref() {
+                None => Err(NO_PASSWORD_SET),
+                // A user without a password may give any.
+                Some(name) if name == DEFAULT_USER.as_bytes() => {
+                    self.user = Some(DEFAULT_USER.to_owned());
+                    Ok(())
+                }
+                Some(_) => Err(WRONG_PASSWORD),
+            },
         }
     }
 
     /// As good as new; a client that had to authenticate must do so again.
     fn reset(&mut self, facts: &dyn Facts) -> Reply {
-        let nobody = Credentials { user: DEFAULT_USER.into(), password: bytes::Bytes::new() };
+        let nobody = Credentials { user: None, password: bytes::Bytes::new() };
         let needs_auth = facts.check(&nobody) != Verdict::NotNeeded;
         let fresh =
             Self::new(self.id, self.address.clone(), self.local_address.clone(), needs_auth, self.connected_micros);

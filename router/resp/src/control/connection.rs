@@ -1,6 +1,5 @@
 //! Arguments of the commands about the connection.
 
-use bytes::Bytes;
 use simplekv_types::Failure;
 
 use super::{ClientCommand, Control, Credentials, Hello, LibraryAttribute, ReplyMode};
@@ -26,7 +25,7 @@ pub(crate) fn hello(words: &mut Words<'_>) -> Parsed {
     });
     while let Some(option) = words.option() {
         if option.eq_ignore_ascii_case(b"auth") && words.len() >= 2 {
-            hello.auth = Some(Credentials { user: words.word()?, password: words.word()? });
+            hello.auth = Some(Credentials { user: Some(words.word()?), password: words.word()? });
         } else if option.eq_ignore_ascii_case(b"setname") && words.len() >= 1 {
             let name = words.word()?;
             printable(&name).ok_or(BAD_NAME)?;
@@ -50,8 +49,8 @@ pub(crate) fn auth(words: &mut Words<'_>) -> Parsed {
     let (first, second) = (words.word()?, words.option());
     words.end()?;
     control(Control::Auth(match second {
-        Some(password) => Credentials { user: first, password },
-        None => Credentials { user: Bytes::from_static(b"default"), password: first },
+        Some(password) => Credentials { user: Some(first), password },
+        None => Credentials { user: None, password: first },
     }))
 }
 

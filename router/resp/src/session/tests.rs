@@ -34,7 +34,12 @@ impl Facts for Process {
     fn check(&self, credentials: &Credentials) -> Verdict {
         match self.password {
             None => Verdict::NotNeeded,
-            Some(password) if credentials.password == password && credentials.user == "default" => Verdict::Accepted,
+            Some(password)
+                if credentials.password == password
+                    && credentials.user.as_ref().is_none_or(|user| user == "default") =>
+            {
+                Verdict::Accepted
+            }
             Some(_) => Verdict::Refused,
         }
     }
@@ -114,6 +119,38 @@ fn a_password_nobody_asked_for_is_refused() {
     let mut session = session(&process);
     assert_eq!(ask(&mut session, &process, "auth secret"), Reply::Error(NO_PASSWORD_SET));
     assert_eq!(ask(&mut session, &process, "auth alice secret"), Reply::Error(WRONG_PASSWORD));
+}
+
+#[test]
+fn a_user_without_a_password_may_give_any() {
+    let process = Process::default();
+    let mut session = session(&process);
+    assert_eq!(ask(&mut session, &process, "auth default secret"), Reply::Ok);
+    assert!(matches!(ask(&mut session, &process, "hello 3 auth default secret"), Reply::Map(_)));
+    assert_eq!(session.protocol(), Protocol::Resp3);
+    assert_eq!(ask(&mut session, &process, "hello 2 auth alice secret"), Reply::Error(WRONG_PASSWORD));
+    assert_eq!(ask(&mut session, &process, "acl whoami"), Reply::text("default"));
+}
+
+/// As Redis 7 answers.
+#[test]
+fn reset_is_heard_in_the_silence_it_ends_but_not_when_it_is_skipped() {
+    let process = Process::default();
+    let mut session = session(&process);
+    for (line, heard) in [
+        ("client reply off", false),
+        ("client reply skip", false),
+        ("reset", true),
+        ("ping", true),
+        ("client reply skip", false),
+        ("reset", false),
+        ("ping", true),
+    ] {
+        assert_eq!(session.hears(Some(&parse(line))), heard, "{line}");
+        if line == "reset" {
+            ask(&mut session, &process, line);
+        }
+    }
 }
 
 #[test]
