@@ -2,7 +2,9 @@
 
 mod connection;
 mod pipeline;
+mod scan;
 mod task;
+mod wide;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

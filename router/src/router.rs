@@ -57,8 +57,8 @@ impl Router {
         let http_address = address(&http_listener, config.http_listen);
 
         let limits = config.limits;
-        // The router holds requests back before the client has to refuse them. A request over several slots counts once here and once
-        // per slot there.
+        // The router holds requests back before the client has to refuse them: requests for one slot, parts of those for several, and
+        // those of HTTP, each up to its limit.
         let in_flight = limits.in_flight.saturating_mul(4);
         let client = Client::builder().timeout(limits.request_timeout).max_in_flight(in_flight, in_flight);
         let client = config.seeds.iter().fold(client, |client, seed| client.seed(seed)).build_lazy()?;

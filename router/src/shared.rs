@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// The requests that may still begin.
     pub(crate) admission: Arc<Semaphore>,
+    /// The parts of requests over several slots that may still begin.
+    pub(crate) parts: Semaphore,
     /// A name for this run: 40 hexadecimal digits.
     pub(crate) run_id: String,
     pub(crate) resp_port: u16,
@@ -38,6 +40,7 @@ impl Shared {
             metrics: Metrics::new(),
             stopping: CancellationToken::new(),
             admission: Arc::new(Semaphore::new(limits.in_flight)),
+            parts: Semaphore::new(limits.in_flight),
             limits,
             run_id,
             resp_port,

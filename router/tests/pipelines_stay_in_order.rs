@@ -95,6 +95,40 @@ async fn requests_over_several_slots_see_and_are_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_whose_slots_have_parted_is_done_slot_by_slot() {
+    let cluster = MockCluster::start(2, &[&[1], &[2]]);
+    let router = router(&cluster).await;
+    let mut redis = Redis::connect(&router).await;
+    // As a node does when the keys of one request belong to several groups.
+    cluster.script(|op| {
+        let step = if op.name() == "MSET" { 2 } else { 1 };
+        let mut slots = op.args.iter().skip(1).step_by(step).map(|key| Slot::of_key(key.as_bytes()));
+        let first = slots.next();
+        match slots.all(|slot| Some(slot) == first) {
+            true => Verdict::Serve,
+            false => Verdict::Refuse(Failure::CrossSlot),
+        }
+    });
+    let replies = redis.ask_all(&["MSET a 1 b 2 c 3 d 4", "MGET d c b a", "DEL a b c d e"]).await;
+    assert_eq!(replies, ["+OK", "[4 3 2 1]", "4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_done_in_part_says_so() {
+    let cluster = MockCluster::start(2, &[&[1], &[2]]);
+    let router = router(&cluster).await;
+    let mut redis = Redis::connect(&router).await;
+    let (good, bad) = (key_of_group(1, 2, 0), key_of_group(2, 2, 0));
+    let refused = bad.clone();
+    cluster.script(move |op| match op.args.contains(&refused) {
+        true => Verdict::Refuse(Failure::TooLarge { what: "value", size: 2, limit: 1 }),
+        false => Verdict::Serve,
+    });
+    let reply = redis.ask(&format!("MSET {good} 1 {bad} 2")).await;
+    assert!(reply.starts_with("-UNCERTAIN ") && reply.contains("1 of 2 parts were done, 1 failed"), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_closes_its_half_still_gets_its_answers() {
     let cluster = MockCluster::start(1, &[&[1]]);
     let router = router(&cluster).await;

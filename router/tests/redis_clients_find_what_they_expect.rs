@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use harness::mock_cluster::{MockCluster, Verdict, key_of_group};
 use harness::{Redis, router};
-use simplekv_client::Failure;
+use simplekv_client::{Failure, Slot};
 use simplekv_resp::decode::Frame;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,6 +80,22 @@ async fn a_walk_over_all_keys_finds_each_of_them() {
     }
     assert_eq!(found.len(), keys.len());
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), keys);
+    let half = redis.ask("SCAN 0 SLOTS 16384 16385").await;
+    assert!(half.starts_with("-ERR"), "{half}");
+    let (mut cursor, mut of_group_2) = ("0".to_owned(), Vec::new());
+    loop {
+        // The middle group's slots, and one slot on each side.
+        redis.send(&[&format!("SCAN {cursor} SLOTS 5460 10923")]).await;
+        let Some(Frame::Array(page)) = redis.next().await else { panic!("SCAN answers a page") };
+        let [next, Frame::Array(keys)] = &page[..] else { panic!("a cursor and keys: {page:?}") };
+        of_group_2.extend(keys.iter().map(harness::show));
+        cursor = harness::show(next);
+        if cursor == "0" {
+            break;
+        }
+    }
+    let in_slots = |key: &&String| (5460..=10923).contains(&Slot::of_key(key.as_bytes()).number());
+    assert_eq!(of_group_2.into_iter().collect::<BTreeSet<_>>(), keys.iter().filter(in_slots).cloned().collect());
     let all = redis.ask("KEYS *").await;
     assert_eq!(all.trim_matches(['[', ']']).split(' ').count(), keys.len());
     assert!(keys.contains(&redis.ask("RANDOMKEY").await));
@@ -111,7 +127,7 @@ async fn errors_keep_their_codes_and_a_doubt_is_called_uncertain() {
         (Failure::NoReplicas { in_sync: 1, required: 2 }, "-NOREPLICAS "),
         (Failure::Busy { what: "queue" }, "-BUSY "),
         (Failure::NoLeader { group: simplekv_client::GroupId(1) }, "-CLUSTERDOWN "),
-        (Failure::TryAgain { slot: simplekv_client::Slot::MIN }, "-TRYAGAIN "),
+        (Failure::TryAgain { slot: Slot::MIN }, "-TRYAGAIN "),
         (Failure::Loading, "-LOADING "),
         (Failure::command("ERR value is not an integer or out of range"), "-ERR value is not"),
     ] {

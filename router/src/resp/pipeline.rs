@@ -15,7 +15,8 @@ use simplekv_resp::{Command, Protocol};
 use simplekv_types::{Reply, Slot};
 use smallvec::SmallVec;
 
-use super::task::{self, Task, Words};
+use super::task::{Task, Words};
+use super::wide;
 use crate::error;
 use crate::metrics::Class;
 use crate::shared::Shared;
@@ -164,7 +165,7 @@ impl Pipeline {
             Task::Wide { command, kind } => {
                 let is_write = kind == Kind::Write;
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) += 1;
-                let future = wide(Arc::clone(&self.shared), turn, command, kind, self.options);
+                let future = run_wide(Arc::clone(&self.shared), turn, command, kind, self.options);
                 self.running.push(future.boxed());
             }
         }
@@ -286,8 +287,8 @@ async fn in_order(shared: Arc<Shared>, slot: Slot, mut queued: SmallVec<[Queued;
     Finished::InOrder { slot, writes, replies: replies.collect() }
 }
 
-async fn wide(shared: Arc<Shared>, turn: Turn, command: Command, kind: Kind, options: Options) -> Finished {
-    let reply = task::run_wide(&shared, command, kind, options).await;
+async fn run_wide(shared: Arc<Shared>, turn: Turn, command: Command, kind: Kind, options: Options) -> Finished {
+    let reply = wide::run(&shared, command, kind, options).await;
     Finished::Wide { turn, is_write: kind == Kind::Write, reply }
 }
 
