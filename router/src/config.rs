@@ -23,7 +23,7 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Most connections, of both protocols together. Further ones are told so and closed.
     pub connections: usize,
-    /// Most bytes of replies a client may leave unread before its connection is closed.
+    /// Bytes of replies beyond which a connection's further requests wait, and a client that takes none of them is soon cut off.
     pub output_bytes: usize,
     /// Most requests under way at a time, of all connections together. Further ones wait.
     pub in_flight: usize,

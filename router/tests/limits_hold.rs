@@ -120,6 +120,95 @@ async fn requests_beyond_the_limit_wait_and_none_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_arrived_before_the_end_is_done_though_nobody_hears_of_it() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let router = router_with(&cluster, Limits { pipeline: 8, ..Limits::default() }).await;
+    let mut stream = tokio::net::TcpStream::connect(router.resp_address()).await.unwrap();
+    let sets: String = (0..5000).map(|i| format!("SET k{i} v\r\n")).collect();
+    stream.write_all(format!("CLIENT REPLY OFF\r\n{sets}").as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut replies = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut replies).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&replies), "");
+    assert_eq!(cluster.world.keys.lock().values.len(), 5000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrived_before_the_end_is_answered() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let router = router_with(&cluster, Limits { pipeline: 8, ..Limits::default() }).await;
+    let mut stream = tokio::net::TcpStream::connect(router.resp_address()).await.unwrap();
+    let value = "x".repeat(20_000);
+    let gets = "GET k\r\n".repeat(100);
+    stream.write_all(format!("SET k {value}\r\n{gets}SET last v\r\n").as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut replies = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut replies).await.unwrap();
+    assert!(replies.ends_with(b"\r\n+OK\r\n"));
+    assert!(cluster.world.keys.lock().values.contains_key(&b"last"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_its_replies_may_get_more_than_the_limit() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let limits =
+        Limits { output_bytes: 64 << 10, partial_request_timeout: Duration::from_secs(2), ..Limits::default() };
+    let router = router_with(&cluster, limits).await;
+    let value = "x".repeat(1 << 20);
+    Redis::connect(&router).await.ask(&format!("SET k {value}")).await;
+    let mut stream = tokio::net::TcpStream::connect(router.resp_address()).await.unwrap();
+    stream
+        .write_all(b"MGET k k k k k k k k k k k k k k k k\r\nMGET k k k k k k k k k k k k k k k k\r\n")
+        .await
+        .unwrap();
+    // A steady reader, and slow enough for the router to look at it several times.
+    let mut pace = tokio::time::interval(Duration::from_millis(1));
+    let (mut taken, mut bytes) = (0, vec![0; 32 << 10]);
+    while taken < 32 << 20 {
+        pace.tick().await;
+        match tokio::io::AsyncReadExt::read(&mut stream, &mut bytes).await.unwrap() {
+            0 => panic!("it was cut off after {taken} bytes"),
+            count => taken += count,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_words_leaves_nothing_unfinished() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let limits = Limits { partial_request_timeout: Duration::from_millis(40), ..Limits::default() };
+    let router = router_with(&cluster, limits).await;
+    let mut redis = Redis::connect(&router).await;
+    redis.send_raw(b"PING\r\n*0").await;
+    assert_eq!(harness::show(&redis.next().await.unwrap()), "+PONG");
+    redis.send_raw(b"\r\n").await;
+    let mut other = Redis::connect(&router).await;
+    other.send_raw(b"*1").await;
+    assert!(other.next().await.is_none(), "by then the time is up for both");
+    assert_eq!(redis.ask("PING").await, "+PONG");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wide_requests_of_one_client_leave_room_for_all_others() {
+    let cluster = MockCluster::start(2, &[&[1], &[2]]);
+    let router = router_with(&cluster, Limits { in_flight: 4, ..Limits::default() }).await;
+    let mut greedy = Redis::connect(&router).await;
+    let mut modest = Redis::connect(&router).await;
+    let keys: Vec<String> = (0..3000).map(|i| format!("k{i}")).collect();
+    let mget = format!("MGET {}", keys.join(" "));
+    greedy.send(&[mget.as_str(); 5]).await;
+    for _ in 0..50 {
+        assert_eq!(modest.ask("GET k1").await, "(nil)");
+    }
+    for _ in 0..5 {
+        let reply = harness::show(&greedy.next().await.unwrap());
+        assert_eq!(reply.matches("(nil)").count(), 3000, "{reply:.80}");
+    }
+    let sent = cluster.seen_named("MGET");
+    assert!(sent.len() <= 5 * (3000 / 64 + 4), "{} parts", sent.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_router_answers_what_was_asked() {
     let cluster = MockCluster::start(1, &[&[1]]);
     let router = router_with(&cluster, Limits::default()).await;

@@ -61,6 +61,9 @@ pub(super) struct Connection {
     places: usize,
     /// Nothing more is taken up; what was, is answered.
     is_closing: bool,
+    /// Whether no whole request is left in `input`. Only then is more read: what has been read is executed even if nothing follows it,
+    /// and `input` holds at most one unfinished request and what came with it.
+    is_drained: bool,
     /// Since when half a request has been here.
     partial_since: Option<Instant>,
     /// Since when the client has taken none of the bytes that wait for it.
@@ -86,6 +89,7 @@ impl Connection {
             held: None,
             places: 0,
             is_closing: false,
+            is_drained: true,
             partial_since: None,
             unread_since: None,
             last_heard: Instant::now(),
@@ -100,7 +104,8 @@ impl Connection {
         let mut alarm = Box::pin(tokio::time::sleep(self.patience()));
         loop {
             self.take_up();
-            self.hand_out();
+            // Replies that are handed out make room for requests that have arrived already. Others get their turn in between.
+            let goes_on = self.hand_out() && self.may_take_up();
             if self.is_closing && self.pipeline.len() == 0 && self.output.is_empty() {
                 return Ok(writer.shutdown().await?);
             }
@@ -119,6 +124,7 @@ impl Connection {
                 },
                 () = shared.stopping.cancelled(), if !self.is_closing => self.is_closing = true,
                 () = &mut alarm => self.check_patience(&mut alarm)?,
+                () = tokio::task::yield_now(), if goes_on => (),
             }
         }
     }
@@ -130,7 +136,7 @@ impl Connection {
             if let Some(held) = self.held.take() {
                 self.begin(held);
             }
-            if self.held.is_some() || self.is_closing || !self.has_room() {
+            if !self.may_take_up() {
                 break;
             }
             match self.parser.next(&mut self.input) {
@@ -139,8 +145,11 @@ impl Connection {
                     self.request(args);
                 }
                 Ok(None) => {
-                    if !self.input.is_empty() {
-                        self.partial_since.get_or_insert_with(Instant::now);
+                    self.is_drained = true;
+                    // A request without words ends without a trace; nothing is missing behind it.
+                    match self.input.is_empty() {
+                        true => self.partial_since = None,
+                        false => _ = self.partial_since.get_or_insert_with(Instant::now),
                     }
                     break;
                 }
@@ -150,8 +159,19 @@ impl Connection {
         self.pipeline.flush();
     }
 
+    /// Whether the next request may be taken up, if it is here.
+    fn may_take_up(&self) -> bool {
+        !self.is_closing && self.held.is_none() && self.has_room()
+    }
+
     fn has_room(&self) -> bool {
-        self.pipeline.len() < self.shared.limits.pipeline && self.output.len() < WRITE_AHEAD_BYTES
+        let is_short = self.pipeline.len() < self.shared.limits.pipeline && self.output.len() < WRITE_AHEAD_BYTES;
+        is_short && self.untaken_bytes() < self.shared.limits.output_bytes
+    }
+
+    /// Bytes of replies the client has not taken, those included that wait for one before them.
+    fn untaken_bytes(&self) -> usize {
+        self.output.len() + self.pipeline.waiting_bytes()
     }
 
     fn request(&mut self, args: Args) {
@@ -246,10 +266,12 @@ impl Connection {
         }
     }
 
-    /// Encodes replies that are due.
-    fn hand_out(&mut self) {
+    /// Encodes replies that are due. Whether there were any, even if nobody wants to hear them.
+    fn hand_out(&mut self) -> bool {
+        let mut any = false;
         while self.output.len() < WRITE_AHEAD_BYTES {
             let Some(due) = self.pipeline.next_due() else { break };
+            any = true;
             if due.is_heard {
                 encode::reply(&due.reply, due.protocol, &mut self.output);
             }
@@ -258,14 +280,16 @@ impl Connection {
             true => self.unread_since = None,
             false => _ = self.unread_since.get_or_insert_with(Instant::now),
         }
+        any
     }
 
     fn wants_bytes(&self) -> bool {
-        !self.is_closing && self.held.is_none() && self.has_room()
+        self.is_drained && self.may_take_up()
     }
 
     fn on_read(&mut self, count: usize) {
         self.last_heard = Instant::now();
+        self.is_drained = false;
         self.shared.metrics.bytes_in.inc_by(count as u64);
         // The client may have closed only its half and wait for the answers to what it sent.
         self.is_closing |= count == 0;
@@ -296,13 +320,19 @@ impl Connection {
         let now = Instant::now();
         alarm.as_mut().reset(now + self.patience());
         let limits = &self.shared.limits;
-        let waiting = self.output.len() + self.pipeline.waiting_bytes();
         let is_over = |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now - since >= limit);
-        if waiting > limits.output_bytes || is_over(self.unread_since, limits.partial_request_timeout) {
+        // A client that takes its replies may be sent any number of bytes. One that has stopped is waited for less long the more of
+        // them it leaves here.
+        let unread = match self.untaken_bytes() > limits.output_bytes {
+            true => limits.partial_request_timeout / 4,
+            false => limits.partial_request_timeout,
+        };
+        if is_over(self.unread_since, unread) {
             self.shared.metrics.slow_readers.inc();
             return Err(End::UnreadReplies);
         }
-        if is_over(self.partial_since, limits.partial_request_timeout) {
+        // Whose bytes we do not read cannot be late with them.
+        if self.wants_bytes() && is_over(self.partial_since, limits.partial_request_timeout) {
             return Err(End::PartialRequest);
         }
         let is_silent = self.pipeline.len() == 0 && self.output.is_empty();
