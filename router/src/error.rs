@@ -24,7 +24,7 @@ fn failure(error: Error) -> Failure {
             Error::NoLeader { group } => Failure::NoLeader { group },
             Error::SlotUnserved { slot } => Failure::SlotUnserved { slot },
             Error::NotEnoughInSync { have, need } => Failure::NoReplicas { in_sync: have, required: need },
-            Error::Server(failure) => failure,
+            Error::Server(failure) => without_address(failure),
             last => Failure::Timeout { what: last.to_string().into() },
         },
         Error::NoLeader { group } => Failure::NoLeader { group },
@@ -34,12 +34,21 @@ fn failure(error: Error) -> Failure {
         Error::CrossSlot { .. } => Failure::CrossSlot,
         Error::TooLarge { what, size, limit } => Failure::TooLarge { what, size, limit },
         Error::Overloaded { what } => Failure::Busy { what },
-        Error::Server(failure) => failure,
+        Error::Server(failure) => without_address(failure),
         Error::Closed => Failure::NotServing { reason: "the router is stopping".into() },
         Error::NoSeed { .. } | Error::Config { .. } | Error::Transport(_) | Error::NoAnswer { .. } => {
             Failure::NotServing { reason: text.into() }
         }
         other => Failure::Command(format!("ERR {other}").into()),
+    }
+}
+
+/// A failure that names no node. Clients of a router know of none, and many of them would follow a redirect past it.
+fn without_address(failure: Failure) -> Failure {
+    match failure {
+        Failure::NotLeader { group, .. } => Failure::NoLeader { group },
+        Failure::Moved { slot, .. } => Failure::TryAgain { slot },
+        other => other,
     }
 }
 
@@ -126,7 +135,8 @@ impl IntoResponse for Problem {
 mod tests {
     use std::time::Duration;
 
-    use simplekv_client::GroupId;
+    use simplekv_client::{GroupId, NodeId, Slot};
+    use simplekv_types::{Epoch, SlotMapVersion};
 
     use super::*;
 
@@ -160,6 +170,18 @@ mod tests {
         assert_eq!(failure(timeout(last)), Failure::NoLeader { group: GroupId(1) });
         let last = Error::NoAnswer { after: Duration::from_millis(500) };
         assert_eq!(failure(timeout(last)), Failure::Timeout { what: "no answer within 500ms".into() });
+    }
+
+    #[test]
+    fn nobody_is_sent_past_the_router() {
+        let (slot, group, node) = (Slot::MIN, GroupId(1), Some(NodeId(2)));
+        let address = "10.0.0.2:7411".to_owned();
+        let moved = Failure::Moved { slot, group, node, address: address.clone(), version: SlotMapVersion(1) };
+        let elsewhere = Failure::NotLeader { slot, group, leader: node, address, epoch: Epoch(1) };
+        for wrap in [timeout, |last| last] {
+            assert_eq!(failure(wrap(Error::Server(moved.clone()))), Failure::TryAgain { slot });
+            assert_eq!(failure(wrap(Error::Server(elsewhere.clone()))), Failure::NoLeader { group });
+        }
     }
 
     #[test]
