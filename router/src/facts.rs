@@ -1,5 +1,7 @@
 //! What sessions ask about the router.
 
+use std::borrow::Cow;
+
 use simplekv_resp::Facts;
 use simplekv_resp::control::Credentials;
 use simplekv_resp::facts::{ClusterFacts, InfoFacts, Mode, RoleFacts, Verdict};
@@ -36,7 +38,7 @@ impl Facts for RouterFacts<'_> {
 
     fn info(&self) -> InfoFacts {
         let metrics = &self.shared.metrics;
-        let (total_commands, error_replies) = metrics.requests();
+        let totals = metrics.recent_totals();
         let lines = client_stats(&self.shared.client).map(|(name, _, value)| (name, value.to_string()));
         InfoFacts {
             run_id: self.shared.run_id.clone(),
@@ -46,12 +48,12 @@ impl Facts for RouterFacts<'_> {
             connected_clients: u64::try_from(metrics.connections.get()).unwrap_or(0),
             max_clients: self.shared.limits.connections as u64,
             is_loading: false,
-            total_connections: metrics.connections_accepted.get(),
-            rejected_connections: metrics.connections_refused.get(),
-            total_commands,
-            error_replies,
-            input_bytes: metrics.bytes_in.get(),
-            output_bytes: metrics.bytes_out.get(),
+            total_connections: totals.connections_accepted,
+            rejected_connections: totals.connections_refused,
+            total_commands: totals.requests,
+            error_replies: totals.errors,
+            input_bytes: totals.bytes_in,
+            output_bytes: totals.bytes_out,
             mode: Mode::Standalone,
             more: vec![("Client", lines.to_vec())],
             ..InfoFacts::default()
@@ -65,6 +67,20 @@ impl Facts for RouterFacts<'_> {
 
     fn check(&self, _credentials: &Credentials) -> Verdict {
         Verdict::NotNeeded
+    }
+
+    fn settings(&self) -> Vec<(&'static str, Cow<'static, str>)> {
+        let limits = &self.shared.limits;
+        let idle_secs = limits.idle_timeout.map_or(0, |idle| idle.as_secs().max(1));
+        vec![
+            ("maxclients", limits.connections.to_string().into()),
+            ("proto-max-bulk-len", limits.request_bytes.to_string().into()),
+            ("timeout", idle_secs.to_string().into()),
+        ]
+    }
+
+    fn reset_stats(&self) {
+        self.shared.metrics.reset_totals();
     }
 
     fn other_clients(&self) -> Vec<(u64, String)> {

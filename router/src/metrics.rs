@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -60,6 +61,19 @@ pub(crate) struct Metrics {
     pub(crate) slow_readers: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
+    /// What INFO leaves out since CONFIG RESETSTAT. The metrics themselves only grow: those who collect them rely on it.
+    left_out: Mutex<Totals>,
+}
+
+/// What INFO tells of the Redis port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) connections_accepted: u64,
+    pub(crate) connections_refused: u64,
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
 }
 
 impl Metrics {
@@ -76,7 +90,39 @@ impl Metrics {
             slow_readers: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            left_out: Mutex::default(),
         }
+    }
+
+    fn totals(&self) -> Totals {
+        let (requests, errors) = self.requests();
+        Totals {
+            connections_accepted: self.connections_accepted.get(),
+            connections_refused: self.connections_refused.get(),
+            requests,
+            errors,
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+        }
+    }
+
+    /// What happened since the last [`Metrics::reset_totals`], or ever.
+    pub(crate) fn recent_totals(&self) -> Totals {
+        // Read before the totals, which only grow.
+        let before = *self.left_out.lock();
+        let all = self.totals();
+        Totals {
+            connections_accepted: all.connections_accepted - before.connections_accepted,
+            connections_refused: all.connections_refused - before.connections_refused,
+            requests: all.requests - before.requests,
+            errors: all.errors - before.errors,
+            bytes_in: all.bytes_in - before.bytes_in,
+            bytes_out: all.bytes_out - before.bytes_out,
+        }
+    }
+
+    pub(crate) fn reset_totals(&self) {
+        *self.left_out.lock() = self.totals();
     }
 
     /// Counts a request that has been answered.

@@ -53,6 +53,15 @@ impl Shared {
         Arc::clone(&self.topology.borrow())
     }
 
+    /// The topology once there is one. After the time a request may take it is what it is: the request will say what is missing.
+    pub(crate) async fn known_topology(&self) -> Arc<Topology> {
+        let mut topology = self.topology.clone();
+        let known = topology.wait_for(|topology| !topology.groups().is_empty());
+        // The value itself is read below, without the lock that waiting for it holds.
+        let _ = tokio::time::timeout(self.limits.request_timeout, known).await.map(|known| known.map(drop));
+        self.topology()
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.limits.in_flight.saturating_sub(self.admission.available_permits())
     }

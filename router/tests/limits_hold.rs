@@ -19,6 +19,7 @@ async fn one_connection_too_many_is_told_so() {
     let mut third = Redis::connect(&router).await;
     assert_eq!(harness::show(&third.next().await.unwrap()), "-ERR max number of clients reached");
     assert!(third.next().await.is_none());
+    assert_eq!(first.ask("CONFIG GET maxclients").await, "[maxclients 2]");
     drop(first);
     let served_again = async { while Redis::connect(&router).await.ask("PING").await != "+PONG" {} };
     tokio::time::timeout(Duration::from_secs(10), served_again).await.expect("a place was given back");

@@ -46,6 +46,21 @@ async fn the_protocol_of_a_reply_is_that_of_its_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn counters_begin_again_when_asked() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let router = router(&cluster).await;
+    let mut redis = Redis::connect(&router).await;
+    let count = |info: String| {
+        let line = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:")).map(str::to_owned);
+        line.expect("INFO counts requests").parse::<u64>().expect("a number")
+    };
+    redis.ask_all(&["PING"; 10]).await;
+    assert!(count(redis.ask("INFO stats").await) >= 10);
+    assert_eq!(redis.ask("CONFIG RESETSTAT").await, "+OK");
+    assert!(count(redis.ask("INFO stats").await) < 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replies_that_are_not_wanted_are_not_sent() {
     let cluster = MockCluster::start(1, &[&[1]]);
     let router = router(&cluster).await;

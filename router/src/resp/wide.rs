@@ -22,13 +22,13 @@ const PART_BYTES_MAX: usize = 256 << 10;
 
 /// Runs a command that concerns several slots.
 pub(super) async fn run(shared: &Shared, command: Command, kind: Kind, options: Options) -> Reply {
+    // How a command is to be cut is not known before the groups are.
+    let topology = shared.known_topology().await;
     if let Command::Scan(scan) = command {
         return scan::run(shared, scan, options).await;
     }
     let request = Wide { shared, kind, options };
-    // Cut before anything is waited for: what is true of the topology now need not be later.
-    let scatter = cut(&command, &shared.topology());
-    match scatter {
+    match cut(&command, &topology) {
         Some(scatter) => request.run_parts(scatter).await,
         None => request.run_everywhere(&command).await,
     }
