@@ -72,15 +72,18 @@ fn advice(reason: &io::Error) -> &'static str {
 #[derive(Debug)]
 pub(crate) struct Connection {
     server: Server,
+    /// How long an answer is waited for, counted anew whenever some of it comes; `None` for ever.
+    patience: Option<Duration>,
     stream: TcpStream,
     input: BytesMut,
     decoder: Decoder,
 }
 
 impl Connection {
-    pub(crate) fn open(server: &Server) -> Result<Self, ConnectionError> {
-        let stream = connect(server).map_err(|reason| ConnectionError::Connect { server: server.clone(), reason })?;
-        Ok(Self { server: server.clone(), stream, input: BytesMut::new(), decoder: Decoder::new() })
+    pub(crate) fn open(server: &Server, patience: Option<Duration>) -> Result<Self, ConnectionError> {
+        let stream =
+            connect(server, patience).map_err(|reason| ConnectionError::Connect { server: server.clone(), reason })?;
+        Ok(Self { server: server.clone(), patience, stream, input: BytesMut::new(), decoder: Decoder::new() })
     }
 
     /// Whether the other side has closed the connection while nothing was asked.
@@ -114,16 +117,25 @@ impl Connection {
     }
 
     fn lost(&self, reason: io::Error) -> ConnectionError {
+        let reason = match (reason.kind(), self.patience) {
+            // What systems say when a socket's time is up, and neither tells anybody what happened.
+            (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, Some(patience)) => {
+                io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?} (see --timeout)"))
+            }
+            _ => reason,
+        };
         ConnectionError::Lost { server: self.server.clone(), reason }
     }
 }
 
-fn connect(server: &Server) -> io::Result<TcpStream> {
+fn connect(server: &Server, patience: Option<Duration>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in (server.host.as_str(), server.port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
+                stream.set_read_timeout(patience)?;
+                stream.set_write_timeout(patience)?;
                 return Ok(stream);
             }
             Err(error) => last = error,

@@ -12,11 +12,13 @@ mod session;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
 
 use connection::Server;
+use reply::Style;
 use session::{Session, Step};
 
 /// The command line of simplekv. Without a command it opens a prompt, or reads commands from standard input, one a line.
@@ -35,6 +37,12 @@ struct Args {
     /// Prints replies as redis-cli does, with their types, instead of in words.
     #[arg(long)]
     raw: bool,
+    /// What is printed after each reply when no prompt is shown: "" leaves a value alone with itself.
+    #[arg(short = 'D', long, value_name = "TEXT", default_value = "\n", hide_default_value = true)]
+    delimiter: String,
+    /// How long to wait for an answer, in seconds; 0 for ever.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
     /// Prints help.
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
@@ -46,14 +54,20 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let server = args.server.clone().unwrap_or_else(|| Server::new(&args.host, args.port));
-    let mut session = Session::new(server, args.raw);
+    let style = match (args.raw, std::io::stdout().is_terminal()) {
+        (true, _) => Style::Redis,
+        (false, true) => Style::Words,
+        (false, false) => Style::Exact,
+    };
+    let patience = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
+    let mut session = Session::new(server, style, patience);
     let outcome = if !args.command.is_empty() {
         let words = args.command.into_iter().map(|word| Bytes::from(word.into_encoded_bytes())).collect();
-        run_once(&mut session, words)
+        run_once(&mut session, words, args.delimiter.as_bytes())
     } else if std::io::stdin().is_terminal() {
         repl::run(&mut session).map(|()| true)
     } else {
-        run_lines(&mut session)
+        run_lines(&mut session, args.delimiter.as_bytes())
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -68,10 +82,13 @@ fn main() -> ExitCode {
 }
 
 /// Whether the reply was no error.
-fn run_once(session: &mut Session, words: Vec<Bytes>) -> anyhow::Result<bool> {
+fn run_once(session: &mut Session, words: Vec<Bytes>, delimiter: &[u8]) -> anyhow::Result<bool> {
     match session.run(&words) {
-        Step::Said { text, is_error } => {
-            writeln!(std::io::stdout(), "{text}")?;
+        Step::Said { mut text, is_error } => {
+            text.extend_from_slice(delimiter);
+            let mut out = std::io::stdout().lock();
+            out.write_all(&text)?;
+            out.flush()?;
             Ok(!is_error)
         }
         Step::Clear | Step::Exit => Ok(true),
@@ -79,15 +96,16 @@ fn run_once(session: &mut Session, words: Vec<Bytes>) -> anyhow::Result<bool> {
 }
 
 /// Whether no reply was an error.
-fn run_lines(session: &mut Session) -> anyhow::Result<bool> {
+fn run_lines(session: &mut Session, delimiter: &[u8]) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     let mut all_well = true;
     for line in std::io::stdin().lock().split(b'\n') {
         match session.run_line(&line?) {
             None | Some(Step::Clear) => (),
             Some(Step::Exit) => break,
-            Some(Step::Said { text, is_error }) => {
-                writeln!(out, "{text}")?;
+            Some(Step::Said { mut text, is_error }) => {
+                text.extend_from_slice(delimiter);
+                out.write_all(&text)?;
                 all_well &= !is_error;
             }
         }

@@ -35,7 +35,10 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
         };
         match step {
             None => (),
-            Some(Step::Said { text, .. }) => writeln!(out, "{text}")?,
+            Some(Step::Said { mut text, .. }) => {
+                text.push(b'\n');
+                out.write_all(&text)?;
+            }
             Some(Step::Clear) => editor.clear_screen()?,
             Some(Step::Exit) => return Ok(()),
         }

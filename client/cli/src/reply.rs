@@ -1,6 +1,7 @@
 //! Replies for people.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use bytes::Bytes;
 use simplekv_resp::decode::Frame;
@@ -8,20 +9,22 @@ use simplekv_resp::decode::Frame;
 /// How replies look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// In words: `OK`, `record not found`, values as they are.
+    /// In words: `OK`, `record not found`, values as text.
     Words,
+    /// In words, values byte for byte: for files and other programs.
+    Exact,
     /// As redis-cli prints them to a terminal: `(integer) 1`, `"value"`, `(nil)`.
     Redis,
 }
 
-/// The reply to a command, as text without an end of line.
-pub(crate) fn render(words: &[Bytes], frame: &Frame, style: Style) -> String {
-    if style == Style::Words
+/// The reply to a command, without an end of line.
+pub(crate) fn render(words: &[Bytes], frame: &Frame, style: Style) -> Vec<u8> {
+    if style != Style::Redis
         && let Some(text) = in_words(words, frame)
     {
-        return text.to_owned();
+        return text.into();
     }
-    let mut text = String::new();
+    let mut text = Vec::new();
     write(&mut text, frame, style, 0);
     text
 }
@@ -55,14 +58,15 @@ fn in_words(words: &[Bytes], frame: &Frame) -> Option<&'static str> {
     }
 }
 
-fn write(text: &mut String, frame: &Frame, style: Style, indent: usize) {
-    // Writing to a string does not fail.
+fn write(text: &mut Vec<u8>, frame: &Frame, style: Style, indent: usize) {
+    // Writing to memory does not fail.
     let _ = match frame {
         Frame::Status(line) => write!(text, "{}", String::from_utf8_lossy(line)),
         Frame::Error(line) => write!(text, "(error) {}", String::from_utf8_lossy(line)),
         Frame::Int(number) if style == Style::Redis => write!(text, "(integer) {number}"),
         Frame::Int(number) => write!(text, "{number}"),
         Frame::Bulk(bytes) if style == Style::Redis => write!(text, "{}", Quoted(bytes)),
+        Frame::Bulk(bytes) | Frame::Text(bytes) if style == Style::Exact => text.write_all(bytes),
         Frame::Bulk(bytes) | Frame::Text(bytes) => {
             write!(text, "{}", String::from_utf8_lossy(bytes).trim_end_matches(['\r', '\n']))
         }
@@ -78,7 +82,7 @@ fn write(text: &mut String, frame: &Frame, style: Style, indent: usize) {
 }
 
 /// Numbered from 1, the numbers flush right, what is inside an item indented behind its number.
-fn list(text: &mut String, items: &[Frame], mark: char, what: &str, style: Style, indent: usize) {
+fn list(text: &mut Vec<u8>, items: &[Frame], mark: char, what: &str, style: Style, indent: usize) {
     if items.is_empty() {
         let _ = write!(text, "(empty {what})");
         return;
@@ -91,9 +95,9 @@ fn list(text: &mut String, items: &[Frame], mark: char, what: &str, style: Style
     }
 }
 
-fn map(text: &mut String, pairs: &[(Frame, Frame)], style: Style, indent: usize) {
+fn map(text: &mut Vec<u8>, pairs: &[(Frame, Frame)], style: Style, indent: usize) {
     if pairs.is_empty() {
-        text.push_str("(empty hash)");
+        text.extend_from_slice(b"(empty hash)");
         return;
     }
     let width = pairs.len().to_string().len();
@@ -101,7 +105,7 @@ fn map(text: &mut String, pairs: &[(Frame, Frame)], style: Style, indent: usize)
         begin(text, i, indent);
         let _ = write!(text, "{:>width$}# ", i + 1);
         write(text, key, style, indent + width + 2);
-        text.push_str(" => ");
+        text.extend_from_slice(b" => ");
         if matches!(value, Frame::Array(items) | Frame::Set(items) if !items.is_empty())
             || matches!(value, Frame::Map(p) if !p.is_empty())
         {
@@ -114,7 +118,7 @@ fn map(text: &mut String, pairs: &[(Frame, Frame)], style: Style, indent: usize)
     }
 }
 
-fn begin(text: &mut String, i: usize, indent: usize) {
+fn begin(text: &mut Vec<u8>, i: usize, indent: usize) {
     if i > 0 {
         let _ = write!(text, "\n{:indent$}", "");
     }
@@ -152,7 +156,7 @@ mod tests {
     }
 
     fn said(line: &str, frame: Frame) -> String {
-        render(&words(line), &frame, Style::Words)
+        String::from_utf8(render(&words(line), &frame, Style::Words)).unwrap()
     }
 
     fn bulk(text: &'static str) -> Frame {
@@ -186,6 +190,13 @@ mod tests {
     }
 
     #[test]
+    fn a_value_for_a_file_is_what_was_stored() {
+        let exact = |frame| render(&words("get k"), &frame, Style::Exact);
+        assert_eq!(exact(Frame::Bulk(Bytes::from_static(b"\xff\x00\r\n"))), b"\xff\x00\r\n");
+        assert_eq!(exact(Frame::Null), b"record not found");
+    }
+
+    #[test]
     fn arrays_are_numbered_and_nested_ones_indented() {
         let nested = Frame::Array(vec![bulk("0"), Frame::Array(vec![bulk("a"), bulk("b")]), Frame::Null]);
         assert_eq!(said("scan 0", nested), "1) 0\n2) 1) a\n   2) b\n3) (nil)");
@@ -198,7 +209,7 @@ mod tests {
 
     #[test]
     fn raw_replies_look_as_in_redis_cli() {
-        let raw = |frame: Frame| render(&words("get k"), &frame, Style::Redis);
+        let raw = |frame: Frame| String::from_utf8(render(&words("get k"), &frame, Style::Redis)).unwrap();
         assert_eq!(raw(Frame::Int(1)), "(integer) 1");
         assert_eq!(raw(Frame::Null), "(nil)");
         assert_eq!(raw(Frame::Bulk(Bytes::from_static(b"a\"\\\n\x00\xff"))), r#""a\"\\\n\x00\xff""#);

@@ -80,6 +80,17 @@ async fn one_command_is_run_and_its_error_is_the_exit_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_value_reaches_a_file_byte_for_byte() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let router = router(&cluster).await;
+    let address = router.resp_address();
+    let set = cli(address, &[], "set k \"\\xff\\x00 \\r\\n\\n\"\n").await;
+    assert_eq!(said(&set), ["OK"]);
+    assert_eq!(cli(address, &["get", "k"], "").await.stdout, b"\xff\x00 \r\n\n\n");
+    assert_eq!(cli(address, &["-D", "", "get", "k"], "").await.stdout, b"\xff\x00 \r\n\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_is_said_with_what_to_do() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = cli(free, &["get", "k"], "").await;
