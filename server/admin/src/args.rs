@@ -68,13 +68,13 @@ pub(crate) enum Command {
 
 #[derive(Debug, Group_)]
 pub(crate) struct Init {
-    /// How many groups to spread over --nodes
-    #[arg(long, value_name = "N", required_unless_present = "group", conflicts_with = "group", requires = "nodes")]
+    /// How many groups to spread over the nodes
+    #[arg(long, value_name = "N", required_unless_present = "group", conflicts_with = "group")]
     pub(crate) groups: Option<u32>,
-    /// With --groups: the nodes of the cluster, as in n1-n6 or n1,n2,n5. They register once the cluster exists
+    /// With --groups: the nodes of the cluster, as in n1-n6 or n1,n2,n5, running or not [default: those that run]
     #[arg(long, value_name = "NODE-NODE,...", value_parser = nodes, conflicts_with = "group")]
     pub(crate) nodes: Option<NodeList>,
-    /// With --groups: how many replicas each group gets [default: 3, or one on each node if there are fewer]
+    /// With --groups: how many replicas each group gets [default: 3, or one on each of --nodes if those are fewer]
     #[arg(long, value_name = "N", conflicts_with = "group")]
     pub(crate) replicas: Option<u32>,
     /// One group and its nodes, the preferred leader first: g1=n1,n2,n3. May be repeated
@@ -247,6 +247,7 @@ mod tests {
     #[test]
     fn the_usual_calls_are_understood() {
         for line in [
+            "init --groups 2",
             "init --groups 2 --nodes n1-n6 --replicas 3",
             "init --group g1=n1,n2,n3 --group g2=n4,n5,n6 --if-needed",
             "health --watch --exit-when-healthy --timeout 30s",
@@ -261,7 +262,7 @@ mod tests {
         }
         for line in [
             "init",
-            "init --groups 2",
+            "init --nodes n1-n3",
             "init --groups 2 --nodes 1 --group g1=n1",
             "add-group g3",
             "explain slot 16384",

@@ -17,6 +17,7 @@ pub(crate) enum Exit {
     Precondition = 4,
     /// Waited in vain. What was asked for may still happen.
     TimedOut = 6,
+    /// Nobody there could do it now: no node answered, or one that cannot reach what it needs itself.
     Unreachable = 7,
     Interrupted = 130,
 }
@@ -62,6 +63,16 @@ impl Failure {
             format!("cannot start: {error}"),
             NOTHING_CHANGED,
             "free some memory or file descriptors",
+        )
+    }
+
+    /// The answer came and could not be printed.
+    pub(crate) fn unprinted(error: &std::io::Error) -> Self {
+        Self::new(
+            Exit::Error,
+            format!("cannot print the answer: {error}"),
+            "the command itself succeeded; if it was to change something, that is changed",
+            "make room for the output, then look with `simplekv-admin status`",
         )
     }
 

@@ -55,7 +55,7 @@ impl Output {
             Ok(()) => Ok(()),
             // `simplekv-admin slots | head` has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(Failure::from_start(error)),
+            Err(error) => Err(Failure::unprinted(&error)),
         }
     }
 }

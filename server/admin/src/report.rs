@@ -1,6 +1,6 @@
 //! What is known of a cluster, as it is shown and as `--json` prints it. The JSON is documented in docs/admin-json.md.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 use simplekv_proto::v1;
@@ -240,6 +240,21 @@ impl Picture {
             }
         });
         Nodes { nodes: nodes.collect() }
+    }
+
+    /// The nodes that have registered and run, neighbours in different zones as far as there are any left.
+    pub(crate) fn running_by_zone(&self) -> Vec<NodeId> {
+        let mut zones: BTreeMap<&str, VecDeque<NodeId>> = BTreeMap::new();
+        let mut nodes: Vec<&v1::Node> = self.topology.nodes.iter().filter(|node| node.live).collect();
+        nodes.sort_by_key(|node| node.id);
+        for node in &nodes {
+            zones.entry(&node.zone).or_default().push_back(NodeId(node.id));
+        }
+        let mut order = Vec::with_capacity(nodes.len());
+        while order.len() < nodes.len() {
+            order.extend(zones.values_mut().filter_map(VecDeque::pop_front));
+        }
+        order
     }
 
     /// The slot map, of one group if one is named.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use simplekv_proto::v1;
@@ -127,6 +127,38 @@ async fn init_needs_enough_nodes() {
     assert!(complaint.contains("3 replicas need as many nodes, and 2 were named"), "{complaint}");
     assert_eq!(admin(&node, "init --group g1=n1,n2,n3,n4").await.0, 2, "the node's refusal");
     assert_eq!(admin(&node, "init --groups 0 --nodes n1").await.0, 2);
+}
+
+#[tokio::test]
+async fn init_takes_the_nodes_that_run_and_mixes_their_zones() {
+    let (node, status) = fake_node(7).await;
+    for (node, zone) in status.lock().unwrap().topology.as_mut().unwrap().nodes.iter_mut().zip("aabbcca".chars()) {
+        node.zone = zone.to_string();
+        node.live = node.id != 7;
+    }
+    let (code, said, complaint) = admin(&node, "init --groups 2").await;
+    assert_eq!(code, 0, "{complaint}");
+    assert!(said.ends_with("\n  g1 on n1, n3, n5\n  g2 on n2, n4, n6\n"), "{said}");
+
+    let (node, _) = fake_node(2).await;
+    let (code, _, complaint) = admin(&node, "init --groups 1").await;
+    assert_eq!(code, 4);
+    assert!(complaint.contains("3 replicas need as many nodes, and 2 have registered and run"), "{complaint}");
+    assert_eq!(admin(&node, "init --groups 1 --replicas 2").await.0, 0);
+}
+
+#[tokio::test]
+async fn a_success_that_cannot_be_printed_is_not_called_a_failure_to_start() {
+    let (node, status) = fake_node(1).await;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simplekv-admin"));
+    command.args(["--server", &node, "init", "--groups", "1", "--nodes", "n1"]);
+    let child = command.stdout(full).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let Output { status: code, stderr, .. } = child.wait_with_output().await.unwrap();
+    let complaint = String::from_utf8(stderr).unwrap();
+    assert_eq!(code.code(), Some(1));
+    assert!(complaint.contains("cannot print the answer") && complaint.contains("the command itself succeeded"));
+    assert!(!status.lock().unwrap().cluster_id.is_empty());
 }
 
 #[tokio::test]

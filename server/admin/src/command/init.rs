@@ -19,7 +19,7 @@ pub(super) async fn run(node: &mut Connection, init: &Init, output: &mut Output)
     if let Some(cluster) = before.cluster() {
         return exists(cluster, &before, init, output);
     }
-    let placements = placements(init)?;
+    let placements = placements(init, &before)?;
     let groups = placements.iter().map(|placement| new_group(placement, init.min_in_sync)).collect();
     let created = match node.init(v1::InitRequest { groups }).await {
         Ok(reply) => cluster_id(&reply.cluster_id)?,
@@ -45,22 +45,34 @@ fn exists(cluster: ClusterId, picture: &Picture, init: &Init, output: &mut Outpu
     output.data(&Initialised { cluster: cluster.to_string(), groups: picture.assignments(), created: false })
 }
 
-/// The groups as told, or spread over the nodes that were named.
-fn placements(init: &Init) -> Result<Vec<Placement>, Failure> {
-    let (Some(groups), Some(NodeList(nodes))) = (init.groups, &init.nodes) else { return Ok(init.group.clone()) };
+/// The groups as told, or spread over the nodes that were named, or else over those that run.
+fn placements(init: &Init, picture: &Picture) -> Result<Vec<Placement>, Failure> {
+    let Some(groups) = init.groups else { return Ok(init.group.clone()) };
     let wrong = |what: String, next| Failure::new(Exit::Usage, what, "nothing was changed", next);
     if groups == 0 {
         return Err(wrong("a cluster needs a group".to_owned(), "give --groups 1 or more"));
     }
-    let replicas = init.replicas.map_or(REPLICAS.min(nodes.len()), |replicas| replicas as usize);
-    if replicas == 0 {
-        return Err(wrong("a group needs a replica".to_owned(), "give --replicas 1 or more"));
+    let replicas = match (init.replicas, &init.nodes) {
+        (Some(0), _) => return Err(wrong("a group needs a replica".to_owned(), "give --replicas 1 or more")),
+        (Some(replicas), _) => replicas as usize,
+        (None, Some(NodeList(nodes))) => REPLICAS.min(nodes.len()),
+        // Whoever is still starting must not be left out for ever because it was late.
+        (None, None) => REPLICAS,
+    };
+    match &init.nodes {
+        Some(NodeList(nodes)) if nodes.len() < replicas => {
+            let what = format!("{replicas} replicas need as many nodes, and {} were named", nodes.len());
+            Err(wrong(what, "name more --nodes, or give fewer --replicas"))
+        }
+        Some(NodeList(nodes)) => Ok(spread(nodes, groups, replicas)),
+        None => match picture.running_by_zone() {
+            nodes if nodes.len() < replicas => Err(Failure::precondition(
+                format!("{replicas} replicas need as many nodes, and {} have registered and run", nodes.len()),
+                "start the others (`simplekv-admin list-nodes` shows who is there), name --nodes, or give --replicas",
+            )),
+            nodes => Ok(spread(&nodes, groups, replicas)),
+        },
     }
-    if nodes.len() < replicas {
-        let what = format!("{replicas} replicas need as many nodes, and {} were named", nodes.len());
-        return Err(wrong(what, "name more --nodes, or give fewer --replicas"));
-    }
-    Ok(spread(nodes, groups, replicas))
 }
 
 fn new_group(placement: &Placement, min_in_sync: Option<u32>) -> v1::NewGroup {
