@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use crate::{Origin, Problem, Problems};
+use crate::{Origin, Problem};
 
 /// The defaults with what has been laid over them so far.
 pub(crate) struct Overlay {
+    defaults: Table,
     /// Invariant: has exactly the sections and keys of the defaults, with values of the same types.
     merged: Table,
     origins: BTreeMap<String, Origin>,
@@ -18,11 +20,34 @@ pub(crate) struct Overlay {
 
 impl Overlay {
     pub(crate) fn new(defaults: Table) -> Self {
-        Self { merged: defaults, origins: BTreeMap::new(), problems: Vec::new() }
+        Self { merged: defaults.clone(), defaults, origins: BTreeMap::new(), problems: Vec::new() }
     }
 
-    pub(crate) fn finish(self) -> Result<(Table, BTreeMap<String, Origin>), Problems> {
-        if self.problems.is_empty() { Ok((self.merged, self.origins)) } else { Err(Problems(self.problems)) }
+    pub(crate) fn finish(self) -> (Table, BTreeMap<String, Origin>, Vec<Problem>) {
+        (self.merged, self.origins, self.problems)
+    }
+
+    pub(crate) fn refuse(&mut self, key: &str, origin: Origin, message: impl Into<String>) {
+        self.problems.push(Problem::new(key, origin, message));
+    }
+
+    /// Takes back each value that its own field cannot hold, and returns the rest.
+    pub(crate) fn settle<T: DeserializeOwned + Default>(&mut self) -> T {
+        if let Ok(values) = Value::Table(self.merged.clone()).try_into() {
+            return values;
+        }
+        for (key, origin) in self.origins.clone() {
+            let mut alone = self.defaults.clone();
+            let (Some(value), Some(place)) = (place(&mut self.merged, &key), place(&mut alone, &key)) else { continue };
+            let default = std::mem::replace(place, value.clone());
+            if let Err(error) = Value::Table(alone).try_into::<T>() {
+                *value = default;
+                self.origins.remove(&key);
+                self.refuse(&key, origin, error.message());
+            }
+        }
+        // Fields that are fine one by one are fine together: nothing but their own values decides.
+        Value::Table(self.merged.clone()).try_into().unwrap_or_default()
     }
 
     /// Lays a TOML file over everything so far.
@@ -66,8 +91,7 @@ impl Overlay {
     }
 
     fn set(&mut self, key: &str, origin: Origin, value: impl FnOnce(&Value) -> Result<Value, String>) {
-        let Some(place) = key.split_once('.').and_then(|(section, name)| self.merged.get_mut(section)?.get_mut(name))
-        else {
+        let Some(place) = place(&mut self.merged, key) else {
             let hint = nearest(key, self.known_keys().iter());
             self.problems.push(Problem::new(key, origin, format!("there is no such key{hint}")));
             return;
@@ -87,6 +111,11 @@ impl Overlay {
         };
         self.merged.iter().flat_map(keys).collect()
     }
+}
+
+fn place<'a>(values: &'a mut Table, key: &str) -> Option<&'a mut Value> {
+    let (section, name) = key.split_once('.')?;
+    values.get_mut(section)?.get_mut(name)
 }
 
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> String {

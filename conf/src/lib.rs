@@ -9,11 +9,12 @@ mod layer;
 mod problem;
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use toml::{Table, Value};
+use toml::Table;
 
 pub use problem::{Origin, Problem, Problems};
 
@@ -62,16 +63,50 @@ impl<T> Loaded<T> {
 
 /// Lays file, environment and flags over the defaults.
 ///
-/// `environment` is what [`std::env::vars`] yields; variables without [`ENV_PREFIX`] or without `__` are not ours. `flags` are
+/// `environment` is what [`std::env::vars_os`] yields; variables without [`ENV_PREFIX`] or without `__` are not ours. `flags` are
 /// `("section.key", "text")` pairs, read like environment variables: lists are separated by commas.
 ///
 /// # Errors
 /// Every unreadable file, unknown key and value of the wrong type, together.
 pub fn load<T: Serialize + DeserializeOwned + Default>(
     file: Option<&Path>,
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
     flags: &[(String, String)],
 ) -> Result<Loaded<T>, Problems> {
+    let (loaded, problems) = lay(file, environment, flags);
+    if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
+}
+
+/// Loads a configuration and says what it means, by `check`.
+///
+/// # Errors
+/// Those of [`load`] and those of `check`, together. Where a value could not even be read, `check` sees the default, and what it
+/// says about that is left out.
+pub fn load_checked<T: Serialize + DeserializeOwned + Default, C>(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    flags: &[(String, String)],
+    check: impl FnOnce(&Loaded<T>) -> Result<C, Problems>,
+) -> Result<(C, Loaded<T>), Problems> {
+    let (loaded, mut problems) = lay(file, environment, flags);
+    match check(&loaded) {
+        Ok(checked) if problems.is_empty() => Ok((checked, loaded)),
+        Ok(_) => Err(Problems(problems)),
+        Err(Problems(found)) => {
+            let is_new = |problem: &Problem| problems.iter().all(|known| known.key() != problem.key());
+            let new: Vec<Problem> = found.into_iter().filter(is_new).collect();
+            problems.extend(new);
+            Err(Problems(problems))
+        }
+    }
+}
+
+/// The values, those that cannot be at their defaults, and what is wrong with these.
+fn lay<T: Serialize + DeserializeOwned + Default>(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    flags: &[(String, String)],
+) -> (Loaded<T>, Vec<Problem>) {
     let defaults = Table::try_from(T::default()).expect("a configuration's defaults are tables of plain values");
     let mut overlay = Overlay::new(defaults);
     if let Some(path) = file {
@@ -79,20 +114,24 @@ pub fn load<T: Serialize + DeserializeOwned + Default>(
     }
     for (name, text) in environment {
         if let Some(key) = variable_key(&name) {
-            overlay.text(&key, &text, Origin::Environment(name));
+            let origin = Origin::Environment(name.to_string_lossy().into_owned());
+            match text.to_str() {
+                Some(text) => overlay.text(&key, text, origin),
+                None => overlay.refuse(&key, origin, "its value is not UTF-8"),
+            }
         }
     }
     for (key, text) in flags {
         overlay.text(key, text, Origin::Flag(key.clone()));
     }
-    let (merged, origins) = overlay.finish()?;
-    let values = Value::Table(merged.clone()).try_into().map_err(|error: toml::de::Error| {
-        Problems(vec![Problem::new("", Origin::Default, error.message().to_owned())])
-    })?;
-    Ok(Loaded { values, origins, merged })
+    // A number may have the type of its default and still be too large, or negative.
+    let values = overlay.settle();
+    let (merged, origins, problems) = overlay.finish();
+    (Loaded { values, origins, merged }, problems)
 }
 
-fn variable_key(name: &str) -> Option<String> {
+fn variable_key(name: &OsStr) -> Option<String> {
+    let name = name.to_string_lossy();
     let (section, key) = name.strip_prefix(ENV_PREFIX)?.split_once("__")?;
     Some(format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase()))
 }
@@ -140,11 +179,18 @@ mod tests {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
+    fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        pairs.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))).collect()
+    }
+
     #[test]
     fn flags_beat_the_environment_which_beats_the_file() {
         let file = file("[storage]\nflush = 'os'\nflush_interval_ms = 5\n[etcd]\nendpoints = ['a:1']\n");
-        let environment =
-            pairs(&[("SIMPLEKV_STORAGE__FLUSH", "replicated"), ("SIMPLEKV_ETCD__ENDPOINTS", "b:1,c:2"), ("HOME", "/")]);
+        let environment = variables(&[
+            ("SIMPLEKV_STORAGE__FLUSH", "replicated"),
+            ("SIMPLEKV_ETCD__ENDPOINTS", "b:1,c:2"),
+            ("HOME", "/"),
+        ]);
         let flags = pairs(&[("etcd.watch", "false")]);
         let loaded: Loaded<Settings> = load(Some(file.path()), environment, &flags).unwrap();
         let expected = Settings {
@@ -160,7 +206,7 @@ mod tests {
     #[test]
     fn every_problem_is_told_at_once_with_its_place() {
         let file = file("[storage]\nflush_intervall_ms = 5\nflush = 3\n[etdc]\nx = 1\n");
-        let environment = pairs(&[("SIMPLEKV_ETCD__WATCH", "maybe")]);
+        let environment = variables(&[("SIMPLEKV_ETCD__WATCH", "maybe")]);
         let problems = load::<Settings>(Some(file.path()), environment, &[]).unwrap_err();
         let text = problems.to_string();
         for part in [
@@ -177,6 +223,32 @@ mod tests {
             assert!(text.contains(part), "no `{part}` in:\n{text}");
         }
         assert_eq!(problems.0.len(), 4);
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_told_with_its_place_and_hides_nothing() {
+        let file = file("[storage]\nflush_interval_ms = -1\nflush = 'never'\n");
+        let check = |loaded: &Loaded<Settings>| {
+            assert_eq!(loaded.values.storage.flush_interval_ms, 200, "the default stands in");
+            let about = |key| loaded.problem(key, "is refused");
+            Err::<(), _>(Problems(vec![about("storage.flush"), about("storage.flush_interval_ms")]))
+        };
+        let problems = load_checked(Some(file.path()), [], &[], check).unwrap_err();
+        let text = problems.to_string();
+        let (first, second) = text.split_once('\n').unwrap();
+        assert!(first.starts_with("storage.flush_interval_ms (") && first.contains("line 2)"), "{text}");
+        assert!(second.starts_with("storage.flush (") && second.ends_with("line 3): is refused"), "{text}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_text_is_only_a_problem_if_it_is_ours() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = OsString::from_vec(vec![b'x', 0xff]);
+        let load = |name: &OsStr| load::<Settings>(None, [(name.to_owned(), odd.clone())], &[]);
+        assert!(load(OsStr::new("LS_COLORS")).is_ok());
+        assert!(load(&odd).is_ok());
+        let problems = load(OsStr::new("SIMPLEKV_STORAGE__FLUSH")).unwrap_err().to_string();
+        assert_eq!(problems, "storage.flush (environment variable SIMPLEKV_STORAGE__FLUSH): its value is not UTF-8");
     }
 
     #[test]

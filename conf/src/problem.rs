@@ -41,6 +41,10 @@ impl Problem {
     pub(crate) fn new(key: &str, origin: Origin, message: impl Into<String>) -> Self {
         Self { key: key.to_owned(), origin, message: message.into() }
     }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
 }
 
 impl fmt::Display for Problem {

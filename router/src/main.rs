@@ -65,8 +65,10 @@ fn main() -> ExitCode {
 }
 
 fn configure(args: &Args) -> Result<(Settings, String), Problems> {
-    let loaded = simplekv_conf::load(args.config.as_deref(), std::env::vars(), &args.settings)?;
-    Ok((Settings::check(&loaded)?, loaded.describe()))
+    let environment = std::env::vars_os();
+    let (settings, loaded) =
+        simplekv_conf::load_checked(args.config.as_deref(), environment, &args.settings, Settings::check)?;
+    Ok((settings, loaded.describe()))
 }
 
 fn run(settings: Settings) -> anyhow::Result<()> {

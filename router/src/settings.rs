@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use simplekv_conf::{Loaded, Problem, Problems};
+use tracing_subscriber::EnvFilter;
 
 use crate::config::{Limits, RouterConfig};
 
@@ -116,6 +117,9 @@ impl Settings {
         if raw.cluster.seeds.is_empty() {
             check.refuse("cluster.seeds", "at least one address is needed");
         }
+        if let Some(seed) = raw.cluster.seeds.iter().find(|seed| !is_address(seed)) {
+            check.refuse("cluster.seeds", format!("expected host:port, found `{seed}`"));
+        }
         for (key, value, least) in [
             ("limits.request_bytes", raw.limits.request_bytes, 1024),
             ("limits.connections", raw.limits.connections.into(), 1),
@@ -136,6 +140,9 @@ impl Settings {
                 LogFormat::Auto
             }
         };
+        if let Err(error) = EnvFilter::try_new(&raw.log.filter) {
+            check.refuse("log.filter", format!("not a filter: {error}"));
+        }
         if !check.problems.is_empty() {
             return Err(Problems(check.problems));
         }
@@ -162,6 +169,14 @@ impl RawLimits {
     }
 }
 
+/// Whether a text is a host and a port, an IPv6 address in brackets.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).is_some_and(|host| host.contains(':'));
+    let is_name = !host.is_empty() && !host.contains([':', '/', '?', '#', '@', ' ', ',', '[', ']']);
+    (is_ipv6 || is_name) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 struct Check<'a> {
     loaded: &'a Loaded<RawSettings>,
     problems: Vec<Problem>,
@@ -186,7 +201,7 @@ mod tests {
 
     fn settings(flags: &[(&str, &str)]) -> Result<Settings, Problems> {
         let flags: Vec<_> = flags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Settings::check(&simplekv_conf::load(None, [], &flags)?)
+        simplekv_conf::load_checked(None, [], &flags, Settings::check).map(|(settings, _)| settings)
     }
 
     #[test]
@@ -204,5 +219,21 @@ mod tests {
         let bad = [("listen.resp", "nowhere"), ("limits.connections", "0"), ("log.format", "loud")];
         assert_eq!(settings(&bad).unwrap_err().0.len(), 3);
         assert!(settings(&[("listen.rasp", "1")]).is_err());
+        let bad = [("limits.connections", "-1"), ("limits.output_bytes", "x"), ("log.filter", "simplekv=loud")];
+        let problems = settings(&bad).unwrap_err().to_string();
+        for (key, _) in bad {
+            assert!(problems.contains(&format!("{key} (flag for {key}): ")), "{key} in {problems}");
+        }
+    }
+
+    #[test]
+    fn a_seed_is_a_host_and_a_port() {
+        for good in ["db1:7410", "10.0.0.1:7410,db2:1", "[::1]:7410"] {
+            assert!(settings(&[("cluster.seeds", good)]).is_ok(), "{good}");
+        }
+        for bad in ["db1", "db1:", ":7410", "db1:70000", "db1:7410,db2:x", "http://db1:7410", "::1:7410", "db1:0"] {
+            let problems = settings(&[("cluster.seeds", bad)]).unwrap_err();
+            assert!(problems.to_string().contains("cluster.seeds"), "{bad}: {problems}");
+        }
     }
 }

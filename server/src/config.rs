@@ -1,12 +1,14 @@
 //! What a node is told: the keys as people write them, and the checked form the node runs on.
 
-use std::net::SocketAddr;
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use simplekv_conf::{Loaded, Problem, Problems};
 use simplekv_types::{FlushPolicy, NodeAddresses, NodeId, limits};
+use tracing_subscriber::EnvFilter;
 
 /// Every key with its default, in the sections of `conf/simplekv.toml`, which says what each is for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -230,10 +232,10 @@ impl Config {
     /// Everything that is wrong with it, together.
     pub fn load(
         file: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
         flags: &[(String, String)],
     ) -> Result<Self, Problems> {
-        Self::check(&simplekv_conf::load(file, environment, flags)?)
+        simplekv_conf::load_checked(file, environment, flags, Self::check).map(|(config, _)| config)
     }
 
     /// Checks what each value means and how they go together.
@@ -274,10 +276,7 @@ impl Config {
         check.between("storage.segment_bytes", raw.storage.segment_bytes, 1 << 20, 2 << 30);
         check.between("limits.value_bytes", raw.limits.value_bytes, 1, limits::VALUE_BYTES_MAX as u64);
         if raw.limits.request_bytes < raw.limits.value_bytes {
-            check.refuse(
-                "limits.request_bytes",
-                "must not be less than limits.value_bytes: no value of that size could be set",
-            );
+            check.refuse("limits.request_bytes", "is less than limits.value_bytes: no such value could be set");
         }
         check.at_least("limits.connections", raw.limits.connections.into(), 1);
         check.at_least("limits.inflight_requests", raw.limits.inflight_requests.into(), 1);
@@ -293,6 +292,9 @@ impl Config {
                 LogFormat::Auto
             }
         };
+        if let Err(error) = EnvFilter::try_new(&raw.log.filter) {
+            check.refuse("log.filter", format!("not a filter: {error}"));
+        }
         if !check.problems.is_empty() {
             return Err(Problems(check.problems));
         }
@@ -334,6 +336,11 @@ impl RawLimits {
     }
 }
 
+/// Whether a host is an address to listen on that nobody can connect to.
+fn is_wildcard(host: &str) -> bool {
+    host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
+}
+
 struct Check<'a> {
     loaded: &'a Loaded<RawConfig>,
     problems: Vec<Problem>,
@@ -366,8 +373,12 @@ impl Check<'_> {
     /// What others are told: as configured, or where we listen. A wildcard would send every client to itself.
     fn advertised(&mut self, key: &str, text: &str, listen: SocketAddr) -> String {
         if !text.is_empty() {
-            if text.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
-                self.refuse(key, format!("expected host:port, found `{text}`"));
+            match text.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+                None => self.refuse(key, format!("expected host:port, found `{text}`")),
+                Some((host, _)) if is_wildcard(host) => {
+                    self.refuse(key, format!("others cannot connect to {host}, name an address they can"));
+                }
+                Some(_) => (),
             }
             return text.to_owned();
         }
@@ -404,6 +415,17 @@ mod tests {
         assert!(problems.to_string().contains("advertise.grpc"), "{problems}");
         let config = load(&[("listen.grpc", "0.0.0.0:7410"), ("advertise.grpc", "db1:7410")]).unwrap();
         assert_eq!(config.advertise.grpc, "db1:7410");
+        for wildcard in ["0.0.0.0:7410", "[::]:7410"] {
+            let problems = load(&[("advertise.grpc", wildcard)]).unwrap_err();
+            assert!(problems.to_string().contains("advertise.grpc"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn segments_are_as_large_as_the_file_says() {
+        assert!(load(&[("storage.segment_bytes", "2147483648")]).is_ok());
+        assert!(load(&[("storage.segment_bytes", "2147483649")]).is_err());
+        assert!(include_str!("../../conf/simplekv.toml").contains("1 MiB to 2 GiB."));
     }
 
     #[test]
@@ -412,5 +434,9 @@ mod tests {
             [("storage.flush", "sometimes"), ("node.id", "0"), ("listen.resp", "nowhere"), ("limits.value_bytes", "0")];
         let problems = load(&bad).unwrap_err();
         assert_eq!(problems.0.len(), 4, "{problems}");
+        let bad = [("limits.connections", "-1"), ("limits.value_bytes", "many"), ("log.filter", "simplekv=loud")];
+        let problems = load(&bad).unwrap_err();
+        assert_eq!(problems.0.len(), 3, "{problems}");
+        assert!(problems.to_string().contains("limits.connections (flag for limits.connections): "), "{problems}");
     }
 }

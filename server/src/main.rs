@@ -65,8 +65,10 @@ fn main() -> ExitCode {
 }
 
 fn configure(args: &Args) -> Result<(Config, String), Problems> {
-    let loaded = simplekv_conf::load(args.config.as_deref(), std::env::vars(), &args.settings)?;
-    Ok((Config::check(&loaded)?, loaded.describe()))
+    let environment = std::env::vars_os();
+    let (config, loaded) =
+        simplekv_conf::load_checked(args.config.as_deref(), environment, &args.settings, Config::check)?;
+    Ok((config, loaded.describe()))
 }
 
 fn run(config: Config) -> anyhow::Result<()> {
