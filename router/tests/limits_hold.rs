@@ -4,7 +4,7 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::mock_cluster::{MockCluster, until};
+use harness::mock_cluster::{MockCluster, Verdict, until};
 use harness::{Redis, router_with};
 use simplekv_router::Limits;
 use tokio::io::AsyncWriteExt;
@@ -147,6 +147,29 @@ async fn what_arrived_before_the_end_is_answered() {
     tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut replies).await.unwrap();
     assert!(replies.ends_with(b"\r\n+OK\r\n"));
     assert!(cluster.world.keys.lock().values.contains_key(&b"last"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_values_are_not_all_asked_for_at_once() {
+    let cluster = MockCluster::start(1, &[&[1]]);
+    let limits =
+        Limits { output_bytes: 4 << 20, partial_request_timeout: Duration::from_millis(400), ..Limits::default() };
+    let router = router_with(&cluster, limits).await;
+    let mut other = Redis::connect(&router).await;
+    other.ask(&format!("SET k {}", "x".repeat(1 << 20))).await;
+    // Reads that no other may answer for, each with a value of its own.
+    let reads: String = (0..200).map(|i| format!("GETRANGE k{i} 0 -1\r\n")).collect();
+    cluster.script(|op| match op.name() {
+        "GETRANGE" => Verdict::Answer(simplekv_client::Reply::Bulk(vec![b'x'; 1 << 20].into())),
+        _ => Verdict::Serve,
+    });
+    let mut deaf = tokio::net::TcpStream::connect(router.resp_address()).await.unwrap();
+    deaf.write_all(reads.as_bytes()).await.unwrap();
+    until("it is asked for", || !cluster.seen_named("GETRANGE").is_empty()).await;
+    let cut_off = async { while other.ask("CLIENT LIST").await.lines().count() > 1 {} };
+    tokio::time::timeout(Duration::from_secs(10), cut_off).await.expect("who takes nothing is cut off");
+    let asked = cluster.seen_named("GETRANGE").len();
+    assert!(asked < 50, "{asked} of 200 values were asked for");
 }
 
 #[tokio::test(flavor = "multi_thread")]

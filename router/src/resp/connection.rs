@@ -166,7 +166,8 @@ impl Connection {
 
     fn has_room(&self) -> bool {
         let is_short = self.pipeline.len() < self.shared.limits.pipeline && self.output.len() < WRITE_AHEAD_BYTES;
-        is_short && self.untaken_bytes() < self.shared.limits.output_bytes
+        let to_come = self.untaken_bytes().saturating_add(self.pipeline.expected_bytes());
+        is_short && to_come < self.shared.limits.output_bytes
     }
 
     /// Bytes of replies the client has not taken, those included that wait for one before them.

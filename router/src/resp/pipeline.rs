@@ -25,6 +25,10 @@ use crate::shared::Shared;
 const TOGETHER_MAX: usize = 128;
 const TOGETHER_BYTES_MAX: usize = 128 << 10;
 
+/// What a reply is taken to come to before any has come: enough that the first requests of a connection cannot all ask for values of
+/// the largest size at once.
+const REPLY_BYTES_AT_FIRST: usize = 1 << 20;
+
 /// A place in the order of a connection's replies.
 pub(super) type Turn = u64;
 
@@ -78,6 +82,8 @@ pub(super) struct Pipeline {
     first: Turn,
     /// Bytes of replies that wait for one before them.
     waiting_bytes: usize,
+    /// What replies of the cluster came to of late: the largest, forgotten by an eighth with each that comes.
+    recent_bytes: usize,
     running: FuturesUnordered<BoxFuture<'static, Finished>>,
     slots: HashMap<Slot, SlotQueue, foldhash::fast::RandomState>,
     /// Slots that got requests since the last [`Pipeline::flush`].
@@ -100,6 +106,7 @@ impl Pipeline {
             pending: VecDeque::new(),
             first: 0,
             waiting_bytes: 0,
+            recent_bytes: REPLY_BYTES_AT_FIRST,
             running: FuturesUnordered::new(),
             slots: HashMap::default(),
             fresh: Vec::new(),
@@ -118,6 +125,11 @@ impl Pipeline {
     /// Bytes of replies that wait for one before them.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
+    }
+
+    /// Bytes of replies the cluster will probably send to what it has been asked.
+    pub(super) fn expected_bytes(&self) -> usize {
+        self.outstanding().saturating_mul(self.recent_bytes)
     }
 
     /// Requests the cluster has not answered yet.
@@ -199,11 +211,17 @@ impl Pipeline {
         Some(Due { reply, protocol, is_heard })
     }
 
+    /// Answers a request with what the cluster said.
+    fn relay(&mut self, turn: Turn, reply: Reply) {
+        self.recent_bytes = size_of_reply(&reply).max(self.recent_bytes - self.recent_bytes / 8);
+        self.answer(turn, reply);
+    }
+
     fn finish(&mut self, finished: Finished) {
         match finished {
             Finished::Read { slot, turn, reply } => {
                 self.singles -= 1;
-                self.answer(turn, reply);
+                self.relay(turn, reply);
                 if let Some(queue) = self.slots.get_mut(&slot) {
                     queue.reads -= 1;
                 }
@@ -213,7 +231,7 @@ impl Pipeline {
                 self.writes -= writes;
                 for (turn, reply) in replies {
                     self.singles -= 1;
-                    self.answer(turn, reply);
+                    self.relay(turn, reply);
                 }
                 if let Some(queue) = self.slots.get_mut(&slot) {
                     queue.in_order = false;
@@ -222,7 +240,7 @@ impl Pipeline {
             }
             Finished::Wide { turn, is_write, reply } => {
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) -= 1;
-                self.answer(turn, reply);
+                self.relay(turn, reply);
             }
         }
     }
