@@ -28,6 +28,7 @@ check: ## Format, lints, dependencies and docs; changes nothing
 fmt: ## Format the source
 	cargo fmt --all
 
-bench: ## Measure one node against Debian's redis-server, interleaved, and print the ratios
+bench: ## Measure against Debian's redis-server, interleaved, and the gRPC lane against unary calls; print the ratios
 	cargo build --release --workspace --bins
 	target/release/simplekv-bench compare
+	target/release/simplekv-bench lane

@@ -23,7 +23,7 @@ pub(crate) enum Command {
     Lane(Lane),
     /// Kill the current leader again and again while clients write, then look for every write
     Failover(Failover),
-    /// Kill all nodes at once while clients write, start them again, then look for every write
+    /// Kill all nodes at once while clients write, every other time etcd with them, start all again, then look for every write
     Blackout(Blackout),
 }
 

@@ -1,4 +1,6 @@
-//! All nodes die at once while clients write, and come back. Nothing that was acknowledged may be missing afterwards.
+//! All processes die at once while clients write, and come back. Nothing that was acknowledged may be missing afterwards.
+//!
+//! Every other time etcd lives on: the nodes then come back to sessions and leaderships of the dead.
 
 use std::time::Instant;
 
@@ -18,13 +20,18 @@ pub(crate) async fn run(blackout: &Blackout) -> Result<bool> {
         }
         let killed = Instant::now();
         cluster.kill_all_nodes()?;
+        let everything = number % 2 == 1;
+        if everything {
+            cluster.etcd.restart_all().await?;
+        }
         for node in &mut cluster.nodes {
             node.process.start()?;
         }
         for &group in &writers.groups {
             writers.at_work(group).await?;
         }
-        println!("blackout {number}: every group works again after {} ms", killed.elapsed().as_millis());
+        let etcd = if everything { " (etcd as well)" } else { "" };
+        println!("blackout {number}{etcd}: every group works again after {} ms", killed.elapsed().as_millis());
         cluster.healthy().await?;
     }
     let verdict = writers.verify(&cluster).await?;

@@ -8,7 +8,7 @@ use simplekv_types::GroupId;
 
 use crate::args::Compare;
 use crate::redis::{self, Run};
-use crate::{cpu, resp};
+use crate::{cpu, machine, resp};
 
 const PIPELINES: [u32; 3] = [1, 16, 64];
 const COMMANDS: [&str; 2] = ["set", "get"];
@@ -44,6 +44,7 @@ pub(crate) async fn run(compare: &Compare) -> Result<()> {
     let peer = side(address, &[&redis], compare)?;
     resp::prefill(&peer.address, compare.keys, VALUE_BYTES).await.context("filling redis-server")?;
 
+    println!("{}\n", machine::description().await?);
     println!(
         "{} keys, {VALUE_BYTES}-byte values, 50 clients, median of {} pairs{}",
         compare.keys,

@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::args::Lane;
 use crate::workload::{self, key};
-use crate::{cpu, resp};
+use crate::{cpu, machine, resp};
 
 const VALUE_BYTES: usize = 100;
 const OPS_PER_FRAME: u64 = 64;
@@ -42,6 +42,7 @@ struct Figure {
 }
 
 pub(crate) async fn run(lane: &Lane) -> Result<()> {
+    println!("{}\n", machine::description().await?);
     let shape = Shape::one_node().with("storage", "flush", "replicated").with("storage", "flush_interval_ms", 1000);
     let cluster = Cluster::start(&shape).await?;
     let node = cluster.nodes.first().context("there is one node")?;

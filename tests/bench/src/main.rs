@@ -13,6 +13,7 @@ mod cpu;
 mod failover;
 mod gaps;
 mod lane;
+mod machine;
 mod meter;
 mod redis;
 mod resp;
