@@ -33,6 +33,7 @@ async fn ctrl_c_stops_cleanly_and_data_survives() {
     let mut process = local(dir.path(), port);
     assert_eq!(ask(port, "SET hello 1").await, Frame::Status("OK".into()));
     assert_eq!(ask(port, "SET {06S} 2").await, Frame::Status("OK".into()), "a key of slot 0");
+    assert_eq!(ask(port, "SET {apX} 3").await, Frame::Status("OK".into()), "a key of slot 16383");
     assert!(process.interrupt(LIMIT).unwrap().success(), "{}", process.log());
     assert!(!process.log().contains("panicked"), "{}", process.log());
 
@@ -41,6 +42,7 @@ async fn ctrl_c_stops_cleanly_and_data_survives() {
     process.kill().unwrap();
     process.start().unwrap();
     assert_eq!(ask(port, "GET {06S}").await, Frame::Bulk("2".into()));
+    assert_eq!(ask(port, "GET {apX}").await, Frame::Bulk("3".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,4 +54,24 @@ async fn a_taken_port_is_named() {
     let mut process = local(dir.path(), port);
     assert!(!process.ended(LIMIT).unwrap().success());
     assert!(process.log().contains(&port.to_string()), "{}", process.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_one_on_the_same_directory_is_refused_and_disturbs_nobody() {
+    let _turn = Turn::take().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [port, other] = free_ports();
+    let mut first = local(dir.path(), port);
+    assert_eq!(ask(port, "SET hello 1").await, Frame::Status("OK".into()));
+    let second_log = dir.path().join("second.log");
+    let data = dir.path().join("data").display().to_string();
+    let args = ["--dir".to_owned(), data, "--port-base".to_owned(), other.to_string()];
+    let mut second = Process::new("second", program("simplekv-local").unwrap(), args, &second_log);
+    second.start().unwrap();
+    assert!(!second.ended(LIMIT).unwrap().success());
+    let file = dir.path().join("data/metadata.json");
+    let expected = format!("simplekv-local: {} is in use by another process", file.display());
+    assert!(second.log().contains(&expected), "{}", second.log());
+    assert_eq!(ask(port, "GET hello").await, Frame::Bulk("1".into()));
+    assert!(first.is_running());
 }

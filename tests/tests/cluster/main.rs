@@ -2,18 +2,27 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "a panic with something to read above it is how a test fails"
 )]
 
+mod acknowledgements_are_honest;
 mod admin_cli;
 mod bad_input;
+mod cli_in_a_terminal;
 mod damaged_segment_is_replaced;
 mod etcd_may_be_away;
 mod failover_keeps_acknowledged_writes;
+mod garbage_disturbs_nobody;
+mod graceful_stop_hands_over;
+mod hot_key;
+mod load;
 mod local_cluster;
+mod node_answers;
 mod nodes_speak_redis_cluster;
 mod paused_leader_answers_nothing_old;
+mod readme_session;
 mod router_speaks_redis;
 mod wiped_disk_rejoins;
 
@@ -21,6 +30,8 @@ use std::time::Duration;
 
 use simplekv_client::Client;
 use simplekv_tests::Cluster;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// A client of the whole cluster that waits out any outage a test causes.
 async fn client(cluster: &Cluster) -> Client {
@@ -37,4 +48,19 @@ async fn redis(program: &str, address: &str, line: &str) -> String {
         command.output().await.unwrap_or_else(|error| panic!("{program}: {error}; run deploy/setup-test-machine"));
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Asks for a page with the simplest of requests; its status and what it says.
+async fn http(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("{head}")), body.to_owned())
 }

@@ -11,6 +11,7 @@ use crate::client;
 /// Longer than every lease.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// G11: leadership is not a remembered word: a leader that was replaced while it stood still answers nothing old.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_read_is_older_than_a_write_acknowledged_before_it() {
     let mut cluster = Cluster::start(&Shape::three_nodes()).await.unwrap();
