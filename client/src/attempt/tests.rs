@@ -183,6 +183,7 @@ fn a_write_whose_answer_was_lost_is_sent_again_under_its_identity() {
     assert_eq!(story.after(Outcome::Answered(Reply::Ok)), "ok Ok", "the answer to attempt 2 settles attempt 1");
 }
 
+/// G4: as the client decides it.
 #[test]
 fn a_write_in_doubt_at_the_deadline_is_reported_as_unknown() {
     for doubt in [lost(true), Outcome::TimedOut { sent: true }, {

@@ -71,6 +71,7 @@ fn a_lapsed_key_is_gone_for_every_command() {
     assert_eq!(shell.error("rename k l"), "ERR no such key");
 }
 
+/// G6: as the commands see it.
 #[test]
 fn a_new_value_does_not_inherit_the_expiry_of_a_lapsed_one() {
     for line in [
@@ -96,6 +97,7 @@ fn a_new_value_does_not_inherit_the_expiry_of_a_lapsed_one() {
     assert_eq!(shell.run("ttl k"), Reply::Int(-1));
 }
 
+/// G6: which commands clear the expiry and which keep it.
 #[test]
 fn only_what_sets_a_value_anew_clears_its_expiry() {
     for (line, ttl) in [

@@ -146,6 +146,7 @@ async fn a_run_that_was_replaced_cannot_speak_for_its_node() {
     assert!(!records.load().await.unwrap().is_alive(N1));
 }
 
+/// G11: a group's record changes by compare-and-set only.
 #[tokio::test]
 async fn a_group_changes_only_as_long_as_everything_it_rests_on_stands() {
     let (records, _, first) = initialised().await;

@@ -6,8 +6,10 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 mod arrows;
+mod builds;
 mod documents;
 mod layers;
+mod lessons;
 mod manners;
 mod modules;
 mod sizes;

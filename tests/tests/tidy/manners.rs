@@ -22,6 +22,7 @@ fn no_type_or_file_is_named_after_nothing() {
     crate::assert_none("name the noun, or the verb", &violations);
 }
 
+/// G13: no test is switched off in silence.
 #[test]
 fn an_ignored_test_says_why() {
     let ignored =

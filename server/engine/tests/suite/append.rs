@@ -20,6 +20,7 @@ fn an_applied_value_is_read_back() {
     assert_eq!((engine.applied(), engine.log_end()), (Lsn(2), Lsn(2)));
 }
 
+/// G12: what is not committed is not read.
 #[test]
 fn a_pending_value_is_seen_by_evaluation_only() {
     let fs = MemFs::new();

@@ -101,6 +101,7 @@ fn the_workload_succeeds_when_nothing_stops_it() {
     assert_eq!(engine.flushed_end(), engine.log_end());
 }
 
+/// G7: what was promised as flushed is there, wherever the machine stopped.
 #[test]
 fn a_stop_after_any_change_loses_nothing_that_was_promised() {
     let mut images = 0;

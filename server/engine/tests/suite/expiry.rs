@@ -47,6 +47,7 @@ fn a_start_finds_keys_expired_or_not_as_they_were() {
     assert_eq!(engine.applied_time(), GroupTime(2500));
 }
 
+/// G6: a SET that keeps nothing clears the expiry.
 #[test]
 fn a_set_does_not_inherit_the_expiry_of_what_it_replaces() {
     let fs = MemFs::new();
@@ -58,6 +59,7 @@ fn a_set_does_not_inherit_the_expiry_of_what_it_replaces() {
     assert_eq!(get(&engine, "a").as_deref(), Some("2"));
 }
 
+/// G6: a SET on a lapsed key is not taken away by the expiry of the value before it.
 #[test]
 fn a_set_after_the_expiry_has_none() {
     let fs = MemFs::new();
@@ -70,6 +72,7 @@ fn a_set_after_the_expiry_has_none() {
     assert_eq!(keys(&engine), 1);
 }
 
+/// G6: DEL and SET do not bring an old expiry back.
 #[test]
 fn a_deletion_takes_the_expiry_along() {
     let fs = MemFs::new();

@@ -14,6 +14,7 @@ fn sized<'a>(key: &'a [u8], value: &'a [u8]) -> Record<'a> {
     Record::Put(Put { slot: Slot::MIN, key, value, value_type: ValueType::String, expire_at: None, origin: None })
 }
 
+/// G8: what is too large is refused before it is written.
 #[test]
 fn a_value_of_the_configured_limit_is_accepted_and_one_more_byte_is_not() {
     let fs = MemFs::new();
@@ -32,6 +33,7 @@ fn a_value_of_the_configured_limit_is_accepted_and_one_more_byte_is_not() {
     assert_eq!(&found.value[..], &value[..1000]);
 }
 
+/// G8: whatever was accepted can be read, before and after a restart.
 #[test]
 fn the_longest_key_and_the_longest_value_of_all_are_readable_after_a_restart() {
     let parent = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ use simplekv_types::{Lsn, Slot};
 
 use crate::support::{append, apply_all, delete, get, identity, next, open, options, put, write};
 
+/// G12: readers beside the writer, without a lock over everything.
 #[test]
 fn no_reader_ever_sees_half_a_command() {
     let fs = MemFs::new();

@@ -18,6 +18,7 @@ fn log(fs: &MemFs) -> simplekv_engine::Engine {
     engine
 }
 
+/// G10: truncation keeps what it shall keep.
 #[test]
 fn truncated_records_are_gone_and_others_take_their_place() {
     let fs = MemFs::new();
@@ -40,6 +41,7 @@ fn truncated_records_are_gone_and_others_take_their_place() {
     assert_eq!(get(&engine, "key").as_deref(), Some("new"));
 }
 
+/// G10: over several segments, to any place.
 #[test]
 fn every_pending_boundary_can_be_truncated_to() {
     for lsn in [1, 3, 5, 7, 9, 11] {
@@ -93,6 +95,7 @@ fn what_takes_the_place_of_flushed_records_does_not_pass_for_flushed() {
     assert_eq!(engine.flusher().flush().unwrap(), Lsn(4));
 }
 
+/// G10: only segments wholly behind the cut go.
 #[test]
 fn segments_that_are_cut_off_are_removed() {
     let fs = MemFs::new();
