@@ -56,6 +56,8 @@ pub struct Replica {
     /// The latest time seen.
     now: Tick,
     told_ready_to_stop: bool,
+    /// Another epoch has begun while a transfer was under way: whoever asked for it is told who leads once that is known.
+    transfer_untold: bool,
 }
 
 /// The role, with what exists only in it.
@@ -80,6 +82,7 @@ impl Replica {
             refresh_after: Tick::ZERO,
             now,
             told_ready_to_stop: false,
+            transfer_untold: false,
         };
         replica.review(now);
         replica
@@ -354,9 +357,7 @@ impl Replica {
         if let RoleState::Leader(leader) = &mut self.role {
             // Until now we supported ourselves.
             self.core.last_ack = now;
-            if leader.transfer.take_if(|transfer| transfer.told).is_some() {
-                self.end_transfer(epoch);
-            }
+            self.transfer_untold |= leader.transfer.take().is_some_and(|transfer| transfer.told);
         }
         self.core.withdraw_leases();
         self.core.barren_epochs += 1;
@@ -366,19 +367,13 @@ impl Replica {
         self.held.clear();
     }
 
-    /// Another epoch has begun while this leader tried to hand over.
-    fn end_transfer(&mut self, epoch: Epoch) {
-        let elected = self.core.record.as_ref().filter(|(record, _)| record.epoch == epoch);
-        let outcome = match elected.and_then(|(record, _)| record.leader) {
-            Some(leader) => TransferOutcome::Elected { leader: leader.node, epoch },
-            None => TransferOutcome::NotLeader,
-        };
-        self.core.push(Effect::TransferEnded(outcome));
-    }
-
     fn tell_role(&mut self) {
-        let serving = self.serving();
-        self.core.push(Effect::RoleChanged { epoch: serving.epoch, role: serving.role, leader: serving.leader });
+        let Serving { epoch, role, leader, .. } = self.serving();
+        self.core.push(Effect::RoleChanged { epoch, role, leader });
+        if let Some(leader) = leader.filter(|_| self.transfer_untold) {
+            self.transfer_untold = false;
+            self.core.push(Effect::TransferEnded(TransferOutcome::Elected { leader, epoch }));
+        }
     }
 
     fn halt(&mut self) {
@@ -386,6 +381,9 @@ impl Replica {
             self.core.withdraw_leases();
             self.role = RoleState::Halted;
             self.tell_role();
+            if std::mem::take(&mut self.transfer_untold) {
+                self.core.push(Effect::TransferEnded(TransferOutcome::NotLeader));
+            }
         }
     }
 
