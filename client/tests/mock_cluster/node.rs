@@ -219,7 +219,8 @@ impl Services {
     }
 }
 
-/// Two keys at a time, of which those with the prefix are named, by slot and then by name. As in a real node a cursor is the slot, and below it the place within.
+/// Two keys at a time, of which those with the prefix are named, by slot and then by name. As in a real node a cursor is the slot,
+/// and below it the place within.
 fn scan(args: &[String], keys: Vec<Vec<u8>>) -> Reply {
     let number = |at: usize| args[at].parse::<u64>().unwrap();
     let within = args.iter().position(|word| word == "SLOTS").map_or((0, 16383), |at| (number(at + 1), number(at + 2)));
