@@ -60,7 +60,12 @@ pub(crate) async fn run(compare: &Compare) -> Result<()> {
 
 /// Starts the cluster, fills it and prints its table.
 async fn measure(title: &str, shape: &Shape, peer: &Side, compare: &Compare) -> Result<()> {
-    let shape = shape.clone().with("storage", "flush", "replicated").with("storage", "flush_interval_ms", 1000);
+    let shape = shape
+        .clone()
+        .with("storage", "flush", "replicated")
+        .with("storage", "flush_interval_ms", 1000)
+        // As redis-server has it. With two cores a second thread would only take turns with the load generator.
+        .with("runtime", "threads", 1);
     let mut cluster = Cluster::start(&shape).await?;
     let leader = cluster.leader(GroupId(1)).await?.context("g1 has no leader")?;
     let address = cluster.node(leader).resp.clone();
@@ -74,7 +79,10 @@ async fn measure(title: &str, shape: &Shape, peer: &Side, compare: &Compare) -> 
             rows.push(row(command, pipeline, peer, &own, compare).await?);
         }
     }
-    println!("\n{title}: flush `replicated` every second against appendfsync everysec\n\n{}", table(&rows));
+    println!(
+        "\n{title}: one worker thread a node, flush `replicated` every second against appendfsync everysec\n\n{}",
+        table(&rows)
+    );
     Ok(())
 }
 
