@@ -19,6 +19,7 @@ use crate::group::Report;
 use crate::hosted::Order;
 use crate::metrics::Moment;
 use crate::rpc::admin::AdminService;
+use crate::rpc::status;
 use crate::shared::Shared;
 
 /// How long a group may take to tell how it is.
@@ -38,6 +39,8 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, records: R
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .with_state(shared);
+    // gRPC's own answer to an unknown path is 200 with a status in a header: to whoever probes with HTTP that is a yes.
+    let grpc = grpc.fallback(unknown);
     let served = axum::serve(listener, grpc.merge(plain)).with_graceful_shutdown(stopping.cancelled_owned()).await;
     if let Err(failure) = served {
         error!(error = %failure, "the admin port is closed");
@@ -70,6 +73,18 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     };
     let text = shared.metrics().text(&reports(&shared).await, moment);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+}
+
+/// Callers of gRPC get its "unimplemented", all others 404.
+async fn unknown(request: axum::extract::Request) -> axum::response::Response {
+    let speaks_grpc = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    match speaks_grpc {
+        true => status::unknown_method().into_http(),
+        false => (StatusCode::NOT_FOUND, "no such page: /metrics, /livez and /readyz are here\n").into_response(),
+    }
 }
 
 async fn livez() -> &'static str {

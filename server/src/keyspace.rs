@@ -25,13 +25,17 @@ struct Part {
 
 /// Answers a command that reads all keys. `group`: only its keys.
 pub(crate) fn read(shared: &Shared, command: &Command, group: Option<GroupId>) -> Answer {
-    with_view(shared, group, |view, time| Some(commands::read(command, view, time)))
+    let asked = match command {
+        Command::Scan(scan) if scan.slots != SlotRange::ALL => Some(scan.slots),
+        _ => None,
+    };
+    with_view(shared, group, asked, |view, time| Some(commands::read(command, view, time)))
         .unwrap_or_else(|failure| failure.into())
 }
 
 /// Answers what CLUSTER asks about the keys of single slots; `None` for anything else.
 pub(crate) fn answer_slots(shared: &Shared, command: &ClusterCommand) -> Option<Answer> {
-    let answered = with_view(shared, None, |view, time| commands::answer_slot_query(command, view, time));
+    let answered = with_view(shared, None, None, |view, time| commands::answer_slot_query(command, view, time));
     match answered {
         Ok(answer) => Some(answer),
         Err(failure @ Failure::NoLeader { .. }) => Some(failure.into()),
@@ -39,9 +43,11 @@ pub(crate) fn answer_slots(shared: &Shared, command: &ClusterCommand) -> Option<
     }
 }
 
+/// `asked`: slots that all have to be here, so that an answer without keys means that there are none.
 fn with_view(
     shared: &Shared,
     group: Option<GroupId>,
+    asked: Option<SlotRange>,
     answer: impl FnOnce(&dyn View, GroupTime) -> Option<Reply>,
 ) -> Result<Answer, Failure> {
     let now = clock::now();
@@ -62,8 +68,15 @@ fn with_view(
         .collect::<Result<_, _>>()?;
     let views: Vec<(&SlotSet, AppliedView<'_>)> =
         parts.iter().map(|part| (&**part.owned, AppliedView::new(part.group.reader().guard(), &part.owned))).collect();
-    let time = views.iter().map(|(_, view)| view.time()).max().unwrap_or(GroupTime::ZERO);
-    let reply = answer(&Union { views }, time).ok_or(Failure::command("ERR not a question about keys"))?;
+    let union = Union { views };
+    if let Some(slot) = asked.iter().find_map(|slots| slots.iter().find(|&slot| union.of_slot(slot).is_none())) {
+        let routing = shared.routing();
+        // Whoever counts on these slots being here has an older map, or we have.
+        let led_here = routing.owner(slot).is_some_and(|group| !routing.led_elsewhere(group, shared.node()));
+        return Err(if led_here { Failure::TryAgain { slot } } else { routing.moved(slot) });
+    }
+    let time = union.views.iter().map(|(_, view)| view.time()).max().unwrap_or(GroupTime::ZERO);
+    let reply = answer(&union, time).ok_or(Failure::command("ERR not a question about keys"))?;
     let confirmed = clock::now();
     match parts.iter().find(|part| !part.group.published().serving.confirms(part.begun, confirmed)) {
         Some(part) => Err(Failure::NoLeader { group: part.group.id() }),

@@ -11,8 +11,11 @@ use simplekv_proto::v1::topology_server::TopologyServer;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tracing::error;
 
+use crate::clock;
 use crate::controller::Orders;
 use crate::shared::Shared;
 
@@ -28,6 +31,9 @@ const MESSAGE_ROOM: usize = 1 << 20;
 /// Most bytes of batches in one message between replicas, with room around them.
 const PEER_MESSAGE_BYTES: usize = 640 << 20;
 
+/// How often health is looked at. What a group's task publishes is read by every request and announced to nobody.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Serves until stopped.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, orders: Orders) {
     let stopping = shared.stopping().clone();
@@ -39,7 +45,8 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, orders: Or
     let replication = ReplicationServer::new(replication::ReplicationService::new(Arc::clone(&shared), orders))
         .max_decoding_message_size(PEER_MESSAGE_BYTES);
     let topology = TopologyServer::new(topology::TopologyService::new(Arc::clone(&shared)));
-    let (_, health) = tonic_health::server::health_reporter();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tokio::spawn(tell_health(Arc::clone(&shared), reporter));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -64,4 +71,19 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, orders: Or
     if let Err(failure) = served {
         error!(error = %failure, "the gRPC port is closed");
     }
+}
+
+/// Says whether this node serves, to whoever asks or watches: it does once every slot has a leader, until it stops.
+async fn tell_health(shared: Arc<Shared>, reporter: HealthReporter) {
+    let mut told = None;
+    while !shared.stopping().is_cancelled() {
+        let serves = shared.serves(clock::now());
+        if told != Some(serves) {
+            told = Some(serves);
+            let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+            reporter.set_service_status("", status).await;
+        }
+        tokio::time::sleep(HEALTH_INTERVAL).await;
+    }
+    reporter.set_service_status("", ServingStatus::NotServing).await;
 }

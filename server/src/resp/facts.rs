@@ -4,8 +4,9 @@ use simplekv_resp::control::Credentials;
 use simplekv_resp::facts::{
     ClusterFacts, Facts, FollowerFacts, GroupFacts, InfoFacts, Mode, NodeFacts, RoleFacts, Verdict, group_id, node_id,
 };
-use simplekv_types::{GroupId, NodeId};
+use simplekv_types::{FlushPolicy, GroupId, NodeId};
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use crate::clock;
@@ -142,5 +143,21 @@ impl Facts for NodeView<'_> {
 
     fn check(&self, _: &Credentials) -> Verdict {
         Verdict::NotNeeded
+    }
+
+    fn settings(&self) -> Vec<(&'static str, Cow<'static, str>)> {
+        let limits = self.shared.limits();
+        let flushed = match self.shared.config().flush {
+            FlushPolicy::Always => "always",
+            FlushPolicy::Replicated => "everysec",
+            FlushPolicy::Os => "no",
+        };
+        let idle_secs = limits.idle_timeout.map_or(0, |idle| idle.as_secs().max(1));
+        vec![
+            ("appendfsync", flushed.into()),
+            ("maxclients", limits.connections.to_string().into()),
+            ("proto-max-bulk-len", limits.request_bytes.to_string().into()),
+            ("timeout", idle_secs.to_string().into()),
+        ]
     }
 }

@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::dispatch::{Door, Execution, Operation};
 use crate::group::Answer;
+use crate::metrics::Metrics;
 use crate::rpc::status;
 use crate::shared::Shared;
 
@@ -105,6 +106,10 @@ async fn answer(
     replies: &mpsc::Sender<Result<v1::ReplyFrame, Status>>,
 ) -> bool {
     let answers = execution.finish().await;
+    let failed = answers.iter().filter(|answer| matches!(answer.reply, Reply::Error(_))).count();
+    if failed > 0 {
+        Metrics::add(&shared.metrics().failed_commands, failed as u64);
+    }
     for frame in reply_frames(shared.topology_version(), labels, answers) {
         if replies.send(Ok(frame)).await.is_err() {
             return false;
@@ -137,6 +142,7 @@ fn begin(shared: &Arc<Shared>, frame: v1::RequestFrame) -> Result<(Vec<Label>, E
         labels.push(Label { id, attempt, writes });
         operations.push(operation);
     }
+    Metrics::add(&shared.metrics().lane_commands, operations.len() as u64);
     Ok((labels, shared.execute(Door::Lane, operations)))
 }
 

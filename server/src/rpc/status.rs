@@ -14,6 +14,11 @@ pub(crate) fn other_cluster(theirs: ClusterId) -> Status {
     Status::failed_precondition(format!("this node does not belong to cluster {theirs}"))
 }
 
+/// The port does not have what was called.
+pub(crate) fn unknown_method() -> Status {
+    Status::unimplemented("there is no such method on this port")
+}
+
 /// A unary call failed.
 pub(crate) fn failure(failure: &Failure) -> Status {
     let message = failure.to_string();

@@ -118,3 +118,24 @@ async fn a_late_retry_of_a_set_does_not_undo_a_later_one() {
     first.set("x", "1").request_id(id).await.unwrap();
     assert_eq!(second.get("x").await.unwrap().unwrap(), "2");
 }
+
+/// A refusal is known at once: it does not wait for the commit of what others wrote before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_write_is_told_at_once_although_an_earlier_one_still_waits() {
+    let mut cluster = Cluster::start(&Shape::three_nodes()).await.unwrap();
+    let leader = cluster.leader(GroupId(1)).await.unwrap().unwrap();
+    let mut first = RespConnection::open(&cluster.node(leader).resp).await.unwrap();
+    let mut second = RespConnection::open(&cluster.node(leader).resp).await.unwrap();
+    for follower in followers(leader) {
+        cluster.node(follower).process.pause().unwrap();
+    }
+    first.push(&[b"SET", b"waits", b"1"]);
+    first.send().await.unwrap();
+    let admin = cluster.node(leader).admin.clone();
+    let alone = async || http(&admin, "/metrics").await.1.contains(ALONE).then_some(());
+    wait::until("nobody supports the leader any more", alone).await;
+    let sent = Instant::now();
+    let said = error(&second.ask("SET refused 1").await.unwrap());
+    assert!(said.starts_with("NOREPLICAS "), "{said}");
+    assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+}

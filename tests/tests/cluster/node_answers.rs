@@ -165,3 +165,14 @@ async fn group_time(cluster: &mut Cluster) {
     assert!(!kv.exists("later").await.unwrap());
     assert!(kv.set("later", "2").if_absent().await.unwrap());
 }
+
+/// A key set to live shortly after one that lives long vanishes in time, although nobody writes meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_life_begun_after_a_long_one_ends_in_time() {
+    let cluster = Cluster::start(&Shape::one_node()).await.unwrap();
+    let kv = crate::client(&cluster).await;
+    kv.set("long", "1").ttl(Duration::from_secs(1000)).await.unwrap();
+    kv.set("short", "1").ttl(Duration::from_millis(300)).await.unwrap();
+    let gone = async || kv.get("short").await.unwrap().is_none().then_some(());
+    wait::at_most(Duration::from_secs(5), "the short-lived key has expired", gone).await.unwrap();
+}
