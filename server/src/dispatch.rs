@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use simplekv_resp::Command;
-use simplekv_types::{ClientId, Dedupe, Failure, GroupId, GroupTime, ReadPolicy, Reply, Slot};
+use simplekv_types::{ClientId, Dedupe, Failure, GroupId, GroupTime, NodeId, ReadPolicy, Reply, Slot};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -18,6 +18,9 @@ use crate::hosted::Hosted;
 use crate::routing::Routing;
 use crate::shared::{InFlight, Shared};
 use crate::{keyspace, read};
+
+/// How long a follower waits for what is on its way before it sends the reader to the leader.
+const DIRTY_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Which rules apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,8 @@ struct Outstanding {
     places: Vec<(usize, bool)>,
     answers: oneshot::Receiver<Vec<Answer>>,
     deadline: Instant,
+    /// What a follower answers when what it waits for does not come in time: ask the leader.
+    else_ask: Option<Failure>,
 }
 
 impl Execution {
@@ -75,7 +80,9 @@ impl Execution {
         for outstanding in std::mem::take(&mut self.outstanding) {
             let outcome = tokio::time::timeout_at(outstanding.deadline, outstanding.answers).await;
             let in_time = outcome.is_ok();
+            let else_ask = outstanding.else_ask;
             let failure = |wrote: bool| match (in_time, wrote) {
+                _ if else_ask.is_some() => else_ask.clone().expect("just seen"),
                 (false, true) => Failure::Uncertain { reason: Cow::Borrowed("it was not committed in time") },
                 (false, false) => Failure::Timeout { what: Cow::Borrowed("the group did not answer") },
                 (true, true) => Failure::Uncertain { reason: Cow::Borrowed("the node is stopping") },
@@ -134,12 +141,15 @@ impl Shared {
             }
         }
         // Reads first: one that stands before a write of the same batch must not see it.
+        let mut outstanding = Vec::new();
         for share in &mut shares {
             if !share.reads.is_empty() {
-                read::execute(self.node(), &routing, &share.group, std::mem::take(&mut share.reads), &mut answers);
+                let reads = std::mem::take(&mut share.reads);
+                let dirty = read::execute(self, &routing, &share.group, reads, &mut answers);
+                outstanding.extend(wait_for(&routing, self.node(), share, dirty, &mut answers));
             }
         }
-        let outstanding = shares.iter_mut().filter_map(|share| submit(share, &mut answers)).collect();
+        outstanding.extend(shares.iter_mut().filter_map(|share| submit(share, &mut answers)));
         Execution { answers, outstanding, _in_flight: Some(in_flight) }
     }
 
@@ -158,7 +168,8 @@ impl Shared {
         let (slot, group) = target(routing, door, &operation.command)?;
         let wrote = operation.command.is_write();
         let anyone = operation.policy == ReadPolicy::Any && !wrote;
-        if !anyone && routing.led_elsewhere(group, self.node()) {
+        let leased = operation.policy == ReadPolicy::Linearizable && !wrote;
+        if !anyone && !leased && routing.led_elsewhere(group, self.node()) {
             return Err(routing.not_leader(slot, group, self.node()));
         }
         let Some(share) = self.share(shares, group) else { return Err(routing.moved(slot)) };
@@ -254,5 +265,39 @@ fn submit(share: &mut Share, answers: &mut [Option<Answer>]) -> Option<Outstandi
         }
         return None;
     }
-    Some(Outstanding { places, answers: receiver, deadline })
+    Some(Outstanding { places, answers: receiver, deadline, else_ask: None })
+}
+
+/// Has a follower's task answer reads of keys that something on its way may change: once it is applied, if that is soon.
+fn wait_for(
+    routing: &Routing,
+    node: NodeId,
+    share: &Share,
+    dirty: Vec<Read>,
+    answers: &mut [Option<Answer>],
+) -> Option<Outstanding> {
+    let slot = dirty.first()?.slot;
+    let (respond, receiver) = oneshot::channel();
+    let places = dirty.iter().map(|read| (read.place, false)).collect();
+    let requests = dirty
+        .into_iter()
+        .map(|read| GroupRequest { command: read.operation.command, dedupe: None, barrier: false })
+        .collect();
+    let mut waiting = Outstanding {
+        places,
+        answers: receiver,
+        deadline: Instant::now() + DIRTY_PATIENCE,
+        else_ask: Some(routing.not_leader(slot, share.group.id(), node)),
+    };
+    if share.group.submit(Submission { requests, respond }).is_err()
+        && let Some(failure) = waiting.else_ask.take()
+    {
+        for &(place, _) in &waiting.places {
+            if let Some(answer) = answers.get_mut(place) {
+                *answer = Some(failure.clone().into());
+            }
+        }
+        return None;
+    }
+    Some(waiting)
 }

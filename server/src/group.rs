@@ -20,6 +20,7 @@ use simplekv_types::{
 };
 
 use crate::hosted::Published;
+use crate::serving::Begun;
 
 mod batches;
 mod evaluate;
@@ -474,7 +475,11 @@ impl<R: Respond> Group<R> {
 
     fn publish(&self) {
         let serving = self.replica.serving();
-        self.published.serving.publish(serving.generation, serving.leader_lease_until);
+        let (leads, until) = match serving.role {
+            Role::Leader => (true, serving.leader_lease_until),
+            Role::Follower | Role::Halted => (false, serving.read_lease_until),
+        };
+        self.published.serving.publish(serving.generation, leads, until);
     }
 
     /// Answers everything that is committed.
@@ -483,17 +488,24 @@ impl<R: Respond> Group<R> {
         if self.waiting.front().is_none_or(|first| first.until > applied) {
             return;
         }
-        let leads = self.published.serving.holds(clock.now());
+        let now = clock.now();
         let time = self.engine.applied_time();
         while let Some(waiting) = self.waiting.pop_front_if(|first| first.until <= applied) {
-            waiting.answer(self.id, time, leads);
+            waiting.answer(self.id, time, |follower| self.is_true_still(follower, now));
         }
     }
 
     /// Answers a submission that has nothing to wait for.
     fn answer(&self, clock: &impl Clock, waiting: Waiting<R>) {
-        let leads = self.published.serving.holds(clock.now());
-        waiting.answer(self.id, self.engine.applied_time(), leads);
+        let now = clock.now();
+        waiting.answer(self.id, self.engine.applied_time(), |follower| self.is_true_still(follower, now));
+    }
+
+    /// Whether what was read from the log, and is committed by now, may be answered. A leader that leads again or still has missed
+    /// nothing in between; a follower may have been out of the set meanwhile.
+    fn is_true_still(&self, follower: Option<Begun>, now: Tick) -> bool {
+        let serving = &self.published.serving;
+        follower.map_or_else(|| serving.leads(now), |begun| serving.confirms(begun, now))
     }
 
     /// While nothing can be committed callers give up and come again: what they left behind must not pile up.

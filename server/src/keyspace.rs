@@ -58,7 +58,8 @@ fn with_view(
     };
     let part = |group| {
         let hosted = shared.hosted(group)?;
-        let begun = hosted.published().serving.begin(now)?;
+        // A follower would have to wait for what is on its way, slot by slot.
+        let begun = hosted.published().serving.begin(now).filter(|begun| begun.leads())?;
         let owned = hosted.published().owned.load();
         Some(Part { group: hosted, owned, begun })
     };

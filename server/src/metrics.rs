@@ -18,6 +18,8 @@ use crate::group::Report;
 pub(crate) struct Metrics {
     pub(crate) resp_commands: AtomicU64,
     pub(crate) lane_commands: AtomicU64,
+    /// Linearizable reads answered under a follower's lease, without a word to the leader.
+    pub(crate) follower_reads: AtomicU64,
     pub(crate) failed_commands: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) resp_connections: AtomicU64,
@@ -59,6 +61,11 @@ impl Metrics {
         let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         registry.register("resp_commands", "Commands taken over the Redis protocol", count(&self.resp_commands));
         registry.register("lane_commands", "Operations taken over gRPC", count(&self.lane_commands));
+        registry.register(
+            "follower_reads",
+            "Linearizable reads answered here while another node leads",
+            count(&self.follower_reads),
+        );
         registry.register("failed_commands", "Commands answered with an error", count(&self.failed_commands));
         registry.register("rejected_requests", "Requests refused because a limit was reached", count(&self.rejected));
         registry.register(

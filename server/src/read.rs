@@ -4,23 +4,27 @@ use std::sync::Arc;
 
 use simplekv_commands as commands;
 use simplekv_resp::Command;
-use simplekv_types::{Failure, GroupTime, NodeId, ReadPolicy, Reply, Slot};
+use simplekv_types::{Failure, GroupTime, ReadPolicy, Reply, Slot};
 
 use crate::clock;
 use crate::dispatch::Read;
 use crate::group::{Answer, SlotSet};
 use crate::hosted::Hosted;
+use crate::metrics::Metrics;
 use crate::routing::Routing;
+use crate::shared::Shared;
 use crate::view::AppliedView;
 
-/// Executes reads of one group under one lease check: the clock is read once before and once after all of them.
+/// Executes reads of one group under one lease check: the clock is read once before and once after all of them. Returns those that
+/// a follower may not answer yet: records that may change what they read are appended and not applied.
 pub(crate) fn execute(
-    node: NodeId,
+    shared: &Shared,
     routing: &Routing,
     group: &Arc<Hosted>,
     reads: Vec<Read>,
     answers: &mut [Option<Answer>],
-) {
+) -> Vec<Read> {
+    let node = shared.node();
     let published = group.published();
     let begun = published.serving.begin(clock::now());
     let owned = published.owned.load();
@@ -32,13 +36,18 @@ pub(crate) fn execute(
             }
         }
     }
+    let follows = begun.is_some_and(|begun| !begun.leads());
     let mut leased = Vec::with_capacity(reads.len());
+    let mut dirty = Vec::new();
     for Read { place, slot, operation } in reads {
         let needs_lease = operation.policy != ReadPolicy::Any;
         let answer = if needs_lease && begun.is_none() {
             routing.not_leader(slot, group.id(), node).into()
         } else if let Some(slot) = unowned(&operation.command, slot, &owned) {
             Failure::TryAgain { slot }.into()
+        } else if needs_lease && follows && operation.command.keys().any(|key| view.is_pending(key)) {
+            dirty.push(Read { place, slot, operation });
+            continue;
         } else {
             if needs_lease {
                 leased.push((place, slot));
@@ -51,7 +60,10 @@ pub(crate) fn execute(
     }
     drop(view);
     if begun.is_some_and(|begun| published.serving.confirms(begun, clock::now())) {
-        return;
+        if follows {
+            Metrics::add(&shared.metrics().follower_reads, leased.len() as u64);
+        }
+        return dirty;
     }
     // The lease ended while we read: what was read may be old by now.
     for (place, slot) in leased {
@@ -59,6 +71,7 @@ pub(crate) fn execute(
             *known = Some(routing.not_leader(slot, group.id(), node).into());
         }
     }
+    dirty
 }
 
 /// What is visible is decided by group time alone. How long a key still lives is told by the clock of the hour: group time stands

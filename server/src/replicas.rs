@@ -238,7 +238,7 @@ impl Replicas {
             flush: config.flush,
             timing,
             window: Window::default(),
-            grant_read_leases: false,
+            grant_read_leases: true,
         };
         let replica = Replica::new(clock::now(), settings, recovered(&engine, lineage));
 

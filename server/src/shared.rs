@@ -161,7 +161,7 @@ impl Shared {
             && led.map(|(&group, _)| group).all(|group| {
                 self.hosted(group).is_some_and(|hosted| {
                     let owned = hosted.published().owned.load();
-                    hosted.published().serving.holds(now)
+                    hosted.published().serving.leads(now)
                         && routing.slots.ranges_of(group).all(|range| owned.contains(range.first()))
                 })
             })

@@ -23,6 +23,11 @@ impl<'a> AppliedView<'a> {
         self.guard.prefetch(slot, key);
     }
 
+    /// Whether a record that may change what a read of this key answers is appended and not applied.
+    pub(crate) fn is_pending(&self, key: &[u8]) -> bool {
+        self.guard.pending_lsn(Slot::of_key(key), key).is_some()
+    }
+
     /// Group time of the state.
     pub(crate) fn time(&self) -> GroupTime {
         self.guard.applied_time()

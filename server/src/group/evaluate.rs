@@ -39,14 +39,17 @@ impl<R: Respond> Group<R> {
         {
             return Outcome::Refused(self.refused(&refusal));
         }
+        let follower = self.published.serving.begin(clock.now()).filter(|begun| !begun.leads());
         let (until, now) = match self.open {
             Some(admission) => (self.builder.next_lsn(), admission.time),
+            // A follower's leader may have shown the effect of all that is in the log, of a tick as well.
+            None if follower.is_some() => (self.engine.log_end(), self.engine.last_time()),
             None => (self.engine.log_end(), self.engine.applied_time()),
         };
         let open = self.open.is_some();
         let keyspace = Turn::new(&self.engine, &self.reader, &mut self.builder, self.slots.appended(), open);
         let reply = commands::read(&request.command, &keyspace, now);
-        if request.barrier { Outcome::Appended { reply, until } } else { Outcome::Observed { reply, until } }
+        if request.barrier { Outcome::Appended { reply, until } } else { Outcome::Observed { reply, until, follower } }
     }
 
     /// A record whose commit proves that this replica led when it was appended. Any record of the open batch will do: none of them
@@ -140,7 +143,7 @@ impl<R: Respond> Group<R> {
         } else if !wrote {
             self.builder.end_command();
             // It changed nothing, so it is a read: true only if this replica still leads when what it saw is committed.
-            return Ok(Outcome::Observed { reply, until: self.builder.next_lsn() });
+            return Ok(Outcome::Observed { reply, until: self.builder.next_lsn(), follower: None });
         }
         self.builder.end_command();
         Ok(Outcome::Appended { reply, until: self.builder.next_lsn() })

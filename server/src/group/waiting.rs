@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Reply};
 
+use crate::serving::Begun;
+
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -32,8 +34,9 @@ pub trait Respond {
 pub(super) enum Outcome {
     /// Refused before anything was appended or looked at. Final.
     Refused(Failure),
-    /// Read from the log as it stood: true once that is committed, if this replica then still leads.
-    Observed { reply: Reply, until: Lsn },
+    /// Read from the log as it stood: true once that is committed, if this replica then still leads, or if the follower's lease under
+    /// which it was read has lasted until then.
+    Observed { reply: Reply, until: Lsn, follower: Option<Begun> },
     /// Appended: true once committed, whoever leads then.
     Appended { reply: Reply, until: Lsn },
 }
@@ -58,11 +61,12 @@ pub(super) struct Waiting<R> {
 }
 
 impl<R: Respond> Waiting<R> {
-    /// Everything is committed. `leads`: the leader's lease holds now, after everything was read.
-    pub(super) fn answer(self, group: GroupId, time: GroupTime, leads: bool) {
+    /// Everything is committed. `true_still`: whether what was read, under a follower's lease or none, may be answered now, after
+    /// everything was read.
+    pub(super) fn answer(self, group: GroupId, time: GroupTime, true_still: impl Fn(Option<Begun>) -> bool) {
         let reply = |outcome| match outcome {
             Outcome::Refused(failure) => Reply::Error(failure),
-            Outcome::Observed { .. } if !leads => Reply::Error(Failure::NoLeader { group }),
+            Outcome::Observed { follower, .. } if !true_still(follower) => Reply::Error(Failure::NoLeader { group }),
             Outcome::Observed { reply, .. } | Outcome::Appended { reply, .. } => reply,
         };
         let answers = self.outcomes.into_iter().map(|outcome| Answer { reply: reply(outcome), time }).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use simplekv_resp::session::{Answer as SessionAnswer, Session};
 use simplekv_resp::{Body, Control, Parser, ProtocolError, Request, RequestLimits, encode};
-use simplekv_types::{Failure, Reply};
+use simplekv_types::{Failure, ReadPolicy, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -114,7 +114,12 @@ impl Connection<'_> {
                     // It sees what stands before it.
                     self.execute().await?;
                 }
-                self.operations.push(Ok(Operation::plain(command)));
+                // Redis Cluster's clients ask a follower only after READONLY, and expect to be redirected otherwise.
+                let policy = match self.session.reads_followers() {
+                    true => ReadPolicy::Linearizable,
+                    false => ReadPolicy::Leader,
+                };
+                self.operations.push(Ok(Operation { policy, ..Operation::plain(command) }));
             }
             Ok(Request { body: Body::Control(control), .. }) => {
                 // It may be about what stands before it: everything in its place.

@@ -14,6 +14,7 @@ mod cli_in_a_terminal;
 mod damaged_segment_is_replaced;
 mod etcd_may_be_away;
 mod failover_keeps_acknowledged_writes;
+mod followers_answer_reads;
 mod garbage_disturbs_nobody;
 mod graceful_stop_hands_over;
 mod hot_key;
