@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use simplekv_types::{Failure, FailureCode, GroupTime, NodeId, ReadPolicy, Reply};
 
+use crate::balance;
 use crate::error::{Error, TransportError};
 use crate::topology::{Group, Topology};
 use crate::{RequestId, Target};
@@ -33,6 +34,9 @@ pub(crate) struct Plan {
     pub(crate) total: Duration,
     /// How long one attempt is waited for.
     pub(crate) attempt: Duration,
+    /// Whether a linearizable read may be answered by any in-sync replica. Not one among others that go to the leader together, and
+    /// not one about all keys of a group.
+    pub(crate) spread: bool,
 }
 
 /// What a request does, and what that allows.
@@ -102,6 +106,29 @@ pub(crate) enum Outcome {
     TooLarge { size: usize, limit: usize },
 }
 
+/// What an outcome says about the node that was asked, for whoever chooses among nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    Answers,
+    /// It can answer no linearizable read at present.
+    HoldsNoLease,
+    IsGone,
+}
+
+impl Outcome {
+    /// `None` if it says nothing.
+    pub(crate) fn sign(&self) -> Option<Sign> {
+        match self {
+            Self::Answered(Reply::Error(Failure::NotLeader { .. } | Failure::NoLeader { .. })) => {
+                Some(Sign::HoldsNoLease)
+            }
+            Self::Answered(_) => Some(Sign::Answers),
+            Self::Lost { .. } | Self::TimedOut { .. } => Some(Sign::IsGone),
+            Self::Ready | Self::Full { .. } | Self::Unreadable(_) | Self::Held | Self::TooLarge { .. } => None,
+        }
+    }
+}
+
 /// What to do next.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
@@ -154,19 +181,26 @@ fn remedy(code: FailureCode) -> Remedy {
     }
 }
 
+/// How one of several replicas that will do is drawn.
+#[derive(Clone, Copy)]
+pub(crate) struct Draw<'a> {
+    /// A random number.
+    pub(crate) dice: u32,
+    /// What to expect of a node, for comparing.
+    pub(crate) cost: &'a dyn Fn(NodeId) -> u64,
+}
+
 /// The next action.
-///
-/// `dice` is a random number, used where any of several replicas will do.
 pub(crate) fn decide(
     plan: &mut Plan,
     progress: &mut Progress,
     outcome: Outcome,
     topology: &Topology,
     time: &mut Time<'_>,
-    dice: u32,
+    draw: Draw<'_>,
 ) -> Action {
     let elapsed = time.elapsed;
-    let mut case = Case { plan, progress, topology, elapsed, budget: time.budget, dice };
+    let mut case = Case { plan, progress, topology, elapsed, budget: time.budget, draw };
     match outcome {
         Outcome::Ready => case.on_ready(),
         Outcome::Answered(Reply::Error(failure)) => case.on_failure(failure),
@@ -192,10 +226,16 @@ pub(crate) fn abandon(plan: &Plan, progress: &Progress, last: Error) -> Error {
 }
 
 /// Who is to be asked, by the topology.
-pub(crate) fn route(plan: &Plan, topology: &Topology, avoid: Option<NodeId>, dice: u32) -> Option<NodeId> {
+pub(crate) fn route(plan: &Plan, topology: &Topology, avoid: Option<NodeId>, draw: Draw<'_>) -> Option<NodeId> {
     let group = topology.group_of(plan.target)?;
-    let leader = group.leader.filter(|&leader| topology.node(leader).is_some());
-    if plan.access != Access::Read(ReadPolicy::Any) {
+    let leader = leader(plan, topology);
+    let anyone = match plan.access {
+        Access::Read(ReadPolicy::Any) => true,
+        // Without a leader nobody's lease lasts.
+        Access::Read(ReadPolicy::Linearizable) => plan.spread && leader.is_some(),
+        Access::Read(_) | Access::Write(_) => false,
+    };
+    if !anyone {
         return leader;
     }
     let candidates: Vec<NodeId> = group
@@ -204,8 +244,12 @@ pub(crate) fn route(plan: &Plan, topology: &Topology, avoid: Option<NodeId>, dic
         .copied()
         .filter(|&node| Some(node) != avoid && topology.node(node).is_some_and(|node| node.live))
         .collect();
-    let at = usize::try_from(dice).unwrap_or(0).checked_rem(candidates.len());
-    at.and_then(|at| candidates.get(at).copied()).or(leader)
+    balance::choose(&candidates, draw.dice, draw.cost).or(leader)
+}
+
+/// The leader of the group a request is for.
+pub(crate) fn leader(plan: &Plan, topology: &Topology) -> Option<NodeId> {
+    topology.group_of(plan.target)?.leader.filter(|&leader| topology.node(leader).is_some())
 }
 
 /// What limits a request besides its own counts.
@@ -222,7 +266,7 @@ struct Case<'a> {
     topology: &'a Topology,
     elapsed: Duration,
     budget: &'a mut dyn FnMut() -> bool,
-    dice: u32,
+    draw: Draw<'a>,
 }
 
 impl Case<'_> {
@@ -231,7 +275,7 @@ impl Case<'_> {
             let last = self.progress.last.take().unwrap_or_else(|| self.unroutable());
             return self.give_up(last);
         }
-        match route(self.plan, self.topology, self.progress.asked, self.dice) {
+        match route(self.plan, self.topology, self.progress.asked, self.draw) {
             Some(node) => self.send(node),
             // Nothing was sent and nothing will be before somebody is there to send it to: no retry that a budget should slow down.
             None => self.pause(self.unroutable(), true, false),
@@ -272,7 +316,7 @@ impl Case<'_> {
             _ => None,
         };
         let known = told.filter(|&node| self.topology.node(node).is_some());
-        let next = known.or_else(|| route(self.plan, self.topology, None, self.dice));
+        let next = known.or_else(|| route(self.plan, self.topology, None, self.draw));
         let is_free = self.progress.redirects < FREE_REDIRECTS && self.elapsed < self.plan.total;
         match next {
             Some(node) if is_free && next != self.progress.asked => {

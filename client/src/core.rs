@@ -15,6 +15,7 @@ use tower::retry::budget::TpsBudget;
 use tracing::debug;
 
 use crate::attempt::{Access, Plan};
+use crate::balance::Balance;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lane::Surroundings;
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) stats: Arc<Stats>,
     sequence: Arc<Sequence>,
     flights: Arc<Flights>,
+    balance: Balance,
     budget: TpsBudget,
     in_flight: Arc<AtomicUsize>,
     /// Lets nobody in.
@@ -68,6 +70,7 @@ impl Core {
             stats,
             sequence: Sequence::new(simplekv_types::ClientId(rand::random())),
             flights: Arc::default(),
+            balance: Balance::new(),
             // A fifth of the requests, and ten a second: enough for redirects gone wrong, too little for a storm.
             budget: TpsBudget::new(Duration::from_secs(10), 10, 0.2),
             in_flight: Arc::default(),
@@ -93,8 +96,7 @@ impl Core {
             }
             Ok(_places) => {
                 let request = self.request(target, args, kind, &options);
-                let mut results = self.run(smallvec![request], options.lane).await;
-                results.pop().expect("a request has a result")
+                self.run_alone(request, options.lane).await
             }
             Err(error) => Err(error),
         };
@@ -174,7 +176,12 @@ impl Core {
     async fn fly(&self, key: &FlightKey, lane: Option<usize>) -> Result<Reply> {
         let options = Options::default().read(key.policy);
         let request = self.request(key.target, Arc::clone(&key.args), Kind::Read, &options);
-        self.run(smallvec![request], lane).await.pop().expect("a request has a result")
+        self.run_alone(request, lane).await
+    }
+
+    async fn run_alone(&self, request: Request, lane: Option<usize>) -> Result<Reply> {
+        let mut results = self.run(smallvec![request.alone()], lane).await;
+        results.pop().expect("a request has a result")
     }
 
     fn request(&self, target: Target, args: Arc<[Bytes]>, kind: Kind, options: &Options) -> Request {
@@ -189,7 +196,8 @@ impl Core {
         // Without a second attempt the first may take all the time there is.
         let attempt = if options.retry { self.config.timeouts.attempt.min(total) } else { total };
         let refusals_max = self.config.refusals_max;
-        Request::new(Plan { access, target, retry: options.retry, refusals_max, total, attempt }, args, write)
+        let plan = Plan { access, target, retry: options.retry, refusals_max, total, attempt, spread: false };
+        Request::new(plan, args, write)
     }
 
     /// The identity of a write; `None` if it needs none because it is never repeated.

@@ -24,6 +24,7 @@
 
 mod attempt;
 mod backoff;
+mod balance;
 mod builder;
 mod client;
 mod config;

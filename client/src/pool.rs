@@ -82,7 +82,8 @@ impl Pool {
 
     fn start(&self, node: &Node) -> NodeLanes {
         let address: Arc<str> = Arc::from(node.addresses.grpc.as_str());
-        let capacity = self.bounds.in_flight_per_node;
+        // Room besides for those that were given up on and wait to be taken out.
+        let capacity = self.bounds.in_flight_per_node * 2 + 64;
         let start = |_| Lane::start(Arc::clone(&address), capacity, self.surroundings.clone());
         let lanes = (0..self.bounds.lanes_per_node).map(start).collect();
         NodeLanes { address, lanes, next: AtomicUsize::new(0), in_flight: Arc::default() }

@@ -8,6 +8,11 @@ use crate::topology::tests::{slot, two_groups};
 const TOTAL: Duration = Duration::from_secs(10);
 const ATTEMPT: Duration = Duration::from_millis(500);
 
+/// All nodes alike.
+fn draw(dice: u32) -> Draw<'static> {
+    Draw { dice, cost: &|_| 0 }
+}
+
 /// One request, step by step. Slot 1 belongs to `g1`, which n1 leads.
 struct Story {
     plan: Plan,
@@ -20,7 +25,7 @@ struct Story {
 impl Story {
     fn of(access: Access) -> Self {
         let target = Target::Slot(slot(1));
-        let plan = Plan { access, target, retry: true, refusals_max: 4, total: TOTAL, attempt: ATTEMPT };
+        let plan = Plan { access, target, retry: true, refusals_max: 4, total: TOTAL, attempt: ATTEMPT, spread: false };
         Self { plan, progress: Progress::default(), topology: two_groups(5), elapsed: Duration::ZERO, budget: true }
     }
 
@@ -35,7 +40,7 @@ impl Story {
     fn after(&mut self, outcome: Outcome) -> String {
         let budget = self.budget;
         let mut time = Time { elapsed: self.elapsed, budget: &mut || budget };
-        match decide(&mut self.plan, &mut self.progress, outcome, &self.topology, &mut time, 0) {
+        match decide(&mut self.plan, &mut self.progress, outcome, &self.topology, &mut time, draw(0)) {
             Action::Send { to, attempt, timeout } => format!("send {to} #{attempt} {}ms", timeout.as_millis()),
             Action::Pause { step, over_budget, refresh } => {
                 let (budget, refresh) =
@@ -371,7 +376,7 @@ fn the_last_attempt_gets_what_time_is_left() {
 #[test]
 fn any_replica_may_answer_a_read_without_promise_and_the_one_that_failed_is_avoided() {
     let mut story = Story::of(Access::Read(ReadPolicy::Any));
-    let choose = |story: &Story, avoid, dice| route(&story.plan, &story.topology, avoid, dice);
+    let choose = |story: &Story, avoid, dice| route(&story.plan, &story.topology, avoid, draw(dice));
     assert_eq!(choose(&story, None, 0), Some(NodeId(1)));
     assert_eq!(choose(&story, None, 1), Some(NodeId(2)));
     assert_eq!(story.after(Outcome::Ready), "send n1 #1 500ms");
@@ -388,4 +393,25 @@ fn a_command_without_keys_goes_to_the_leader_of_its_group() {
     assert_eq!(story.after(Outcome::Ready), "send n2 #1 500ms");
     assert_eq!(story.plan.target, Target::from(GroupId(2)));
     assert_eq!(Target::from(Slot::MIN), Target::Slot(Slot::MIN));
+}
+
+#[test]
+fn a_linearizable_read_goes_to_any_replica_that_is_quick_and_to_the_leader_if_that_holds_no_lease() {
+    let mut story = Story::read();
+    story.plan.spread = true;
+    let slow = |node| move |other| if other == node { 9 } else { 1 };
+    for dice in 0..9 {
+        let quick = Draw { dice, cost: &slow(NodeId(1)) };
+        assert_eq!(route(&story.plan, &story.topology, None, quick), Some(NodeId(2)), "n1 leads, and is slow");
+    }
+    story.plan.spread = false;
+    let alone = Draw { dice: 0, cost: &slow(NodeId(1)) };
+    assert_eq!(route(&story.plan, &story.topology, None, alone), Some(NodeId(1)), "others go with it: to the leader");
+
+    story.plan.spread = true;
+    story.progress.asked = Some(NodeId(1));
+    assert_eq!(story.after(Outcome::Ready), "send n2 #1 500ms");
+    let (group, leader, epoch) = (GroupId(1), Some(NodeId(1)), Epoch(1));
+    let failure = Failure::NotLeader { slot: slot(1), group, leader, address: String::new(), epoch };
+    assert_eq!(story.failed(failure), "send n1 #2 500ms", "without a pause");
 }

@@ -12,7 +12,8 @@ use tower::retry::budget::Budget;
 
 use super::{Core, Write};
 use crate::Target;
-use crate::attempt::{self, Access, Action, Outcome, Plan, Progress, Time};
+use crate::attempt::{self, Access, Action, Draw, Outcome, Plan, Progress, Sign, Time};
+use crate::balance::Underway;
 use crate::error::{Error, Result};
 use crate::lane::{Delivery, Op, Parcel, Passage};
 use crate::pool::Places;
@@ -49,7 +50,7 @@ enum Stage {
 /// What was begun after the outcomes of the latest attempts.
 enum Begun {
     Finished,
-    Sent { places: Places, timeout: Duration },
+    Sent { to: NodeId, places: Places, timeout: Duration },
     Full,
     Paused(Pause),
 }
@@ -64,6 +65,12 @@ struct Pause {
 impl Request {
     pub(super) fn new(plan: Plan, args: Arc<[Bytes]>, write: Option<Write>) -> Self {
         Self { plan, args, write, progress: Progress::default(), stage: Stage::Back(Outcome::Ready) }
+    }
+
+    /// A request that goes where it likes: no other must see what it does, or be seen by it.
+    pub(super) fn alone(mut self) -> Self {
+        self.plan.spread = matches!(self.plan.target, Target::Slot(_));
+        self
     }
 
     fn is_done(&self) -> bool {
@@ -131,13 +138,16 @@ impl Core {
                         request.stage = Stage::Back(Outcome::Full { what });
                     });
                 }
-                Begun::Sent { places, timeout } => {
+                Begun::Sent { to, places, timeout } => {
                     let until = Instant::now() + timeout;
+                    let underway = self.balance.begin(to, requests.len());
                     for request in &mut requests {
                         if let Some(time) = request.come_back(until).await {
                             self.observe(request.plan.target, time);
                         }
+                        self.judge(to, &underway, request);
                     }
+                    drop(underway);
                     drop(places);
                 }
                 Begun::Paused(pause) => {
@@ -155,7 +165,7 @@ impl Core {
 
     async fn pause(&self, plan: &Plan, pause: Pause, began: Instant) {
         let Pause { step, over_budget, asked, seen } = pause;
-        let elsewhere = |next: &Topology| attempt::route(plan, next, None, 0).is_some_and(|node| Some(node) != asked);
+        let elsewhere = |next: &Topology| attempt::leader(plan, next).is_some_and(|node| Some(node) != asked);
         let until = began + plan.total;
         tokio::select! {
             () = self.config.backoff.pause(step, over_budget, until, &self.slots, &seen, elsewhere) => (),
@@ -181,7 +191,8 @@ impl Core {
             let mut budget = || self.withdraw();
             let mut time = Time { elapsed, budget: &mut budget };
             let Request { plan, progress, .. } = request;
-            match attempt::decide(plan, progress, outcome, &topology, &mut time, rand::random()) {
+            let draw = Draw { dice: rand::random(), cost: &|node| self.balance.cost(node) };
+            match attempt::decide(plan, progress, outcome, &topology, &mut time, draw) {
                 Action::Finish(result) => request.stage = Stage::Done(result),
                 Action::Send { to, attempt, timeout } => {
                     match attempt {
@@ -239,7 +250,7 @@ impl Core {
             }
         }
         match self.pool.submit(node, lane, parcel) {
-            Some(places) => Begun::Sent { places, timeout: longest },
+            Some(places) => Begun::Sent { to, places, timeout: longest },
             None => Begun::Full,
         }
     }
@@ -277,6 +288,17 @@ impl Core {
         let client = id.map_or(self.sequence.client(), |id| id.client);
         let bytes = wire.frame_bytes();
         Op { wire, client, bytes, passage, waiter }
+    }
+
+    /// Takes from what came back of an attempt what it says about the node that was asked.
+    fn judge(&self, node: NodeId, underway: &Underway<'_>, request: &Request) {
+        let Stage::Back(outcome) = &request.stage else { return };
+        match outcome.sign() {
+            Some(Sign::Answers) if !request.is_write() => underway.answered(),
+            Some(Sign::HoldsNoLease) => self.balance.found_without_lease(node),
+            Some(Sign::IsGone) => self.balance.lost(node),
+            Some(Sign::Answers) | None => (),
+        }
     }
 
     /// Takes from an outcome what concerns all requests.

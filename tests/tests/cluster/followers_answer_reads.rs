@@ -65,6 +65,50 @@ async fn a_follower_answers_what_was_acknowledged_before_it_was_asked() {
     }
 }
 
+/// The client's own reads are spread over all replicas, at full consistency.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_reads_are_spread_over_the_replicas() {
+    let mut cluster = Cluster::start(&Shape::three_nodes()).await.unwrap();
+    let kv = client(&cluster).await;
+    for n in 0..100_u32 {
+        kv.set(format!("k{n}"), n.to_string()).await.unwrap();
+    }
+    let leader = cluster.leader(GroupId(1)).await.unwrap().unwrap();
+    let followers: Vec<NodeId> = cluster.nodes.iter().map(|node| node.id).filter(|&node| node != leader).collect();
+    let mut rounds = 0;
+    // How fast each is on a busy machine is not asked; that nobody is left out is.
+    loop {
+        rounds += 1;
+        read_all(&kv).await;
+        let mut answered = Vec::new();
+        for &follower in &followers {
+            answered.push(follower_reads(&mut cluster, follower).await);
+        }
+        println!("after {rounds} rounds of 4000 reads {followers:?} have answered {answered:?}");
+        if answered.iter().all(|&count| count > 400) {
+            break;
+        }
+    }
+    assert_eq!(follower_reads(&mut cluster, leader).await, 0, "what the leader answers it answers as the leader");
+}
+
+/// Eight readers at a time, of a hundred keys.
+async fn read_all(kv: &Client) {
+    let mut readers = JoinSet::new();
+    for reader in 0..8_u32 {
+        let kv = kv.clone();
+        readers.spawn(async move {
+            for n in 0..500 {
+                let n = (n * 8 + reader) % 100;
+                assert_eq!(kv.get(format!("k{n}")).await.unwrap().unwrap(), n.to_string().as_bytes());
+            }
+        });
+    }
+    while let Some(done) = readers.join_next().await {
+        done.unwrap();
+    }
+}
+
 /// What is known to have been in the register: no later read may show less.
 #[derive(Default)]
 struct Register {
