@@ -18,6 +18,7 @@ mod followers_answer_reads;
 mod garbage_disturbs_nobody;
 mod graceful_stop_hands_over;
 mod hot_key;
+mod identities_are_kept_or_given_up;
 mod load;
 mod local_cluster;
 mod node_answers;
