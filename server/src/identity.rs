@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use simplekv_cluster::{Decision, DiskIdentity, RenewReason, StartFacts, resume_or_renew};
@@ -25,8 +27,10 @@ pub(crate) struct Identity {
     pub(crate) storage: StorageId,
     /// The last run that wrote here.
     pub(crate) run: Option<RunId>,
-    /// Written before a registration is tried with it.
-    pub(crate) nonce: u64,
+    /// Nonces written before registrations were tried with them since `run` was noted, the last one last: any of those may have
+    /// gone through.
+    #[serde(default)]
+    pub(crate) tried: Vec<u64>,
     /// The boot of the machine the last run wrote in: after a crash of the process alone, the page cache still has everything.
     pub(crate) boot: String,
     /// The flush policy the last run wrote with.
@@ -37,7 +41,6 @@ pub(crate) struct Identity {
     /// to nothing does not cost it.
     pub(crate) clean: Option<CleanEnd>,
     /// Groups with a replica of this incarnation here. One whose directory is not there has lost what it acknowledged.
-    #[serde(default)]
     pub(crate) hosted: BTreeSet<GroupId>,
     /// Earlier incarnations of this directory.
     #[serde(default)]
@@ -104,11 +107,13 @@ pub enum IdentityError {
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
+    /// Held while the file is read to be changed.
+    changing: Arc<Mutex<()>>,
 }
 
 impl DataDir {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, changing: Arc::default() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -136,6 +141,13 @@ impl DataDir {
         Ok(Some(identity))
     }
 
+    /// Changes what the file says, if there is one and `change` says that it did; on disk when this returns.
+    pub(crate) fn change(&self, node: NodeId, change: impl FnOnce(&mut Identity) -> bool) -> Result<(), IdentityError> {
+        let _changing = self.changing.lock();
+        let Some(mut identity) = self.read(node)? else { return Ok(()) };
+        if change(&mut identity) { self.write(&identity) } else { Ok(()) }
+    }
+
     /// Replaces the file; it is on disk when this returns.
     pub(crate) fn write(&self, identity: &Identity) -> Result<(), IdentityError> {
         let text = serde_json::to_vec_pretty(identity).expect("plain values always serialise");
@@ -153,6 +165,18 @@ impl DataDir {
 }
 
 impl Identity {
+    /// What the next registration is tried with.
+    pub(crate) fn nonce(&self) -> u64 {
+        *self.tried.last().expect("a start draws a nonce before it registers")
+    }
+
+    /// As it is once `run` is registered.
+    pub(crate) fn noted(self, run: RunId, flush: FlushPolicy) -> Self {
+        let tried = vec![self.nonce()];
+        // From here on this run may change what the mark of a clean end vouches for.
+        Self { run: Some(run), tried, boot: boot_id(), flush, clean: None, ..self }
+    }
+
     /// A directory belongs to one cluster for ever.
     ///
     /// # Errors
@@ -181,7 +205,7 @@ pub(crate) fn decide(
     let known = disk.as_ref().map(|disk| DiskIdentity {
         storage: disk.storage,
         run: disk.run,
-        next_nonce: disk.nonce,
+        tried: disk.tried.clone(),
         boot_id: disk.boot.clone(),
         flush: disk.flush,
         clean_run: disk.clean.as_ref().map(|clean| clean.run),
@@ -192,7 +216,7 @@ pub(crate) fn decide(
         node,
         storage: StorageId(rand::rng().random()),
         run: None,
-        nonce,
+        tried: vec![nonce],
         boot: boot.clone(),
         flush,
         clean: None,
@@ -202,7 +226,10 @@ pub(crate) fn decide(
     };
     match (resume_or_renew(known.as_ref(), registration, &facts), disk) {
         // Whoever resumes has the old run's claim to its data; only the nonce is new.
-        (Decision::Resume, Some(disk)) => (Identity { nonce, ..disk }, None),
+        (Decision::Resume, Some(mut disk)) => {
+            disk.tried.push(nonce);
+            (disk, None)
+        }
         (Decision::Resume, None) => (fresh(Vec::new()), Some(RenewReason::NewDirectory)),
         (Decision::Renew(reason), None) => (fresh(Vec::new()), Some(reason)),
         (Decision::Renew(reason), Some(Identity { cluster, storage, mut previous, .. })) => {
@@ -213,6 +240,6 @@ pub(crate) fn decide(
 }
 
 /// Names the machine's current boot; empty where the system does not tell.
-pub(crate) fn boot_id() -> String {
+fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }

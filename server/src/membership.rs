@@ -7,7 +7,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use simplekv_meta::{Cas, ClusterView, Freshness, RecordError, Records, Session};
 use simplekv_types::peer::Sender;
-use simplekv_types::{ClusterId, GroupId, Member, NodeRecord, Registration, Revision};
+use simplekv_types::{ClusterId, GroupId, Member, NodeRecord, Registration, Revision, StorageId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -92,18 +92,11 @@ impl Membership {
             }
         };
         let run = registration.run();
-        let config = self.shared.config();
-        self.dir.write(&Identity {
-            run: Some(run),
-            boot: identity::boot_id(),
-            flush: config.flush,
-            // From here on this run may change what the mark vouches for.
-            clean: None,
-            ..identity.clone()
-        })?;
+        let storage = identity.storage;
+        self.dir.write(&identity.noted(run, self.shared.config().flush))?;
         self.shared.begin_run(run);
-        let sender = Sender { node, storage: identity.storage, run };
-        info!(%node, storage = %identity.storage, %run, "registered");
+        let sender = Sender { node, storage, run };
+        info!(%node, %storage, %run, "registered");
         Ok(Joined { sender, registration: registration.revision })
     }
 
@@ -111,12 +104,10 @@ impl Membership {
     async fn cluster(&self) -> Result<ClusterId, MembershipError> {
         let view = self.view_when(|view| view.cluster.is_some()).await?;
         let cluster = view.cluster.as_ref().map(|cluster| cluster.cluster).expect("just waited for");
-        if let Some(identity) = self.dir.read(self.shared.node())?
-            && identity.cluster != Some(cluster)
-        {
+        if let Some(identity) = self.dir.read(self.shared.node())? {
             identity.check_cluster(&self.dir, cluster)?;
-            self.dir.write(&Identity { cluster: Some(cluster), ..identity })?;
         }
+        self.dir.change(self.shared.node(), |identity| identity.cluster.replace(cluster) != Some(cluster))?;
         Ok(cluster)
     }
 
@@ -202,7 +193,7 @@ impl Membership {
         let record = NodeRecord {
             storage: identity.storage,
             run: None,
-            nonce: identity.nonce,
+            nonce: identity.nonce(),
             prev_storages: identity.previous.clone(),
             poisoned: false,
             addresses: config.advertise.clone(),
@@ -310,9 +301,8 @@ impl Membership {
             for group in assigned(&view, me.sender.node) {
                 if self.shared.hosted(group).is_none() {
                     let lineage = view.groups.get(&group).map(|found| found.record.lineage).unwrap_or_default();
-                    let (replicas, this) = (self.replicas.clone(), self.clone());
-                    blocking(move || replicas.prepare(cluster, me.sender.storage, group)).await?;
-                    blocking(move || this.note_hosted(group)).await?;
+                    let this = self.clone();
+                    blocking(move || this.prepare(cluster, me.sender.storage, group)).await?;
                     self.replicas.start(cluster, me.sender, group, lineage)?;
                 }
             }
@@ -341,9 +331,13 @@ impl Membership {
 
     /// Makes sure that nobody ever trusts this storage again, before anything else is done. Returns only when that is certain.
     async fn poison(&self, me: Joined) {
-        if let Ok(Some(identity)) = self.dir.read(me.sender.node)
-            && self.dir.write(&Identity { poisoned: true, ..identity }).is_ok()
-        {
+        let mut marked = false;
+        let mark = |identity: &mut Identity| {
+            identity.poisoned = true;
+            marked = true;
+            true
+        };
+        if self.dir.change(me.sender.node, mark).is_ok() && marked {
             return;
         }
         // The disk does not even take the mark: the metadata store has to.
@@ -374,13 +368,13 @@ impl Membership {
         });
     }
 
-    /// Remembers that there is a replica, before it acknowledges anything.
-    fn note_hosted(&self, group: GroupId) -> Result<(), IdentityError> {
-        let Some(mut identity) = self.dir.read(self.shared.node())? else { return Ok(()) };
-        match identity.hosted.insert(group) {
-            true => self.dir.write(&identity),
-            false => Ok(()),
-        }
+    /// Opens the replica of a group and remembers that there is one, before it acknowledges anything.
+    fn prepare(&self, cluster: ClusterId, storage: StorageId, group: GroupId) -> Result<(), MembershipError> {
+        let node = self.shared.node();
+        let hosted = self.dir.read(node)?.is_some_and(|identity| identity.hosted.contains(&group));
+        self.replicas.prepare(cluster, storage, group, hosted)?;
+        self.dir.change(node, |identity| identity.hosted.insert(group))?;
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use crate::config::Config;
 use crate::host::News;
-use crate::identity::{CleanEnd, DataDir, Identity, IdentityError};
+use crate::identity::{CleanEnd, DataDir, IdentityError};
 use crate::membership::Membership;
 use crate::peers::Peers;
 use crate::shared::Shared;
@@ -168,14 +168,14 @@ impl Node {
     ///
     /// A process that never registered has nothing to say about how the run before it ended.
     fn mark_clean(&self, log_ends: BTreeMap<GroupId, Lsn>) -> Result<(), IdentityError> {
-        let Some(identity) = self.dir.read(self.shared.node())? else { return Ok(()) };
-        match self.shared.run() {
-            Some(run) if identity.run == Some(run) => {
-                let clean = Some(CleanEnd { run, log_ends });
-                self.dir.write(&Identity { clean, ..identity })
+        let Some(run) = self.shared.run() else { return Ok(()) };
+        self.dir.change(self.shared.node(), |identity| {
+            let mine = identity.run == Some(run);
+            if mine {
+                identity.clean = Some(CleanEnd { run, log_ends });
             }
-            _ => Ok(()),
-        }
+            mine
+        })
     }
 }
 

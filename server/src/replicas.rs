@@ -125,6 +125,11 @@ impl Replicas {
                 // cut off: nothing that is promised now.
                 Err(error) if is_of_another_incarnation(&error) && !disk.hosted.contains(&group) => (),
                 Err(error) if is_of_another_incarnation(&error) && disk.poisoned => (),
+                // The same, and of no use either.
+                Err(error) if is_damage(&error) && !disk.hosted.contains(&group) => {
+                    warn!(%group, %error, "what an earlier replica left here is not whole");
+                    self.move_aside(group, disk.storage)?;
+                }
                 Err(error) if is_damage(&error) => {
                     warn!(%group, %error, "this replica is not whole");
                     damaged.push(group);
@@ -149,7 +154,12 @@ impl Replicas {
             if damaged.contains(&group) {
                 self.move_aside(group, storage)?;
             } else if self.has_replica(group) {
-                self.assign(cluster, storage, group)?;
+                match self.assign(cluster, storage, group) {
+                    Err(OpenFailure::Directory { error: DirectoryError::Damaged { .. }, .. }) => {
+                        self.move_aside(group, storage)?;
+                    }
+                    assigned => assigned?,
+                }
             }
         }
         Ok(())
@@ -157,10 +167,13 @@ impl Replicas {
 
     fn move_aside(&self, group: GroupId, storage: StorageId) -> Result<(), OpenFailure> {
         let path = self.inner.dir.replica(group);
-        let aside = path.with_extension(format!("damaged-{storage}"));
+        let aside = (1_u32..)
+            .map(|nth| path.with_extension(format!("damaged-{storage}-{nth}")))
+            .find(|aside| !aside.exists())
+            .expect("a directory does not hold that many");
         match std::fs::rename(&path, &aside) {
             Ok(()) => {
-                warn!(%group, path = %aside.display(), "the damaged replica was moved aside, it is fetched anew from the group");
+                warn!(%group, path = %aside.display(), "the damaged replica was moved aside, the group's data is fetched anew");
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -198,19 +211,32 @@ impl Replicas {
         Ok(Opened { engine, replayed })
     }
 
-    /// Opens the replica of a group, unless that is done. Waits for the disk.
-    pub(crate) fn prepare(&self, cluster: ClusterId, storage: StorageId, group: GroupId) -> Result<(), OpenFailure> {
+    /// Opens the replica of a group, unless that is done. Waits for the disk. `hosted`: this incarnation had one and may have
+    /// acknowledged something with it.
+    pub(crate) fn prepare(
+        &self,
+        cluster: ClusterId,
+        storage: StorageId,
+        group: GroupId,
+        hosted: bool,
+    ) -> Result<(), OpenFailure> {
         if self.inner.opened.lock().contains_key(&group) {
             return Ok(());
         }
-        let opened = match self.open(cluster, storage, group) {
+        let mut opened = self.open(cluster, storage, group);
+        if opened.as_ref().is_err_and(is_of_another_incarnation) {
             // What an earlier incarnation left is a source to catch up from, as after any renewal.
-            Err(error) if is_of_another_incarnation(&error) => {
-                self.assign(cluster, storage, group)?;
-                self.open(cluster, storage, group)
-            }
-            opened => opened,
-        };
+            self.assign(cluster, storage, group)?;
+            opened = self.open(cluster, storage, group);
+        }
+        if let Err(error) = &opened
+            && is_damage(error)
+            && !hosted
+        {
+            warn!(%group, %error, "what an earlier replica left here is not whole");
+            self.move_aside(group, storage)?;
+            opened = self.open(cluster, storage, group);
+        }
         let opened = opened.map_err(|error| OpenFailure::Open { group, error })?;
         self.inner.opened.lock().insert(group, opened);
         Ok(())

@@ -13,8 +13,8 @@ pub struct DiskIdentity {
     /// The last run that may have changed anything here; `None` if none ever did. Written after the registration succeeded and
     /// before the first word to a peer.
     pub run: Option<RunId>,
-    /// The nonce flushed here before the last registration was tried.
-    pub next_nonce: u64,
+    /// The nonces flushed here, each before a registration was tried with it, since `run` was noted.
+    pub tried: Vec<u64>,
     /// The machine's boot the last run worked in.
     pub boot_id: String,
     /// The flush policy of the last run.
@@ -65,8 +65,10 @@ pub enum RenewReason {
 /// Decides whether a directory's incarnation may go on, given what the metadata store says about the node *now* (a linearizable
 /// read) and what was found in the directory, which must be locked.
 ///
-/// The registered run must be the one on disk. The one exception is a registration that carries the nonce on disk: then this
-/// directory was about to begin that run and stopped before it could note that it had, so nothing was done in between.
+/// The registered run must be the one on disk. The one exception is a registration that carries a nonce tried since: then this
+/// directory was about to begin that run and stopped before it could note that it had, so nothing was done in between. All nonces
+/// tried since count, not the last alone: a start may end after it has flushed its nonce and before it could register with it, and
+/// an attempt of a start before may arrive late.
 #[must_use]
 pub fn resume_or_renew(
     disk: Option<&DiskIdentity>,
@@ -90,7 +92,7 @@ fn reason_to_renew(
         return Some(RenewReason::OtherStorage);
     }
     let noted = disk.run == Some(registration.run());
-    let about_to_begin = registration.record.nonce == disk.next_nonce;
+    let about_to_begin = disk.tried.contains(&registration.record.nonce);
     if !noted && !about_to_begin {
         return Some(RenewReason::OtherRun);
     }
@@ -127,7 +129,7 @@ mod tests {
         DiskIdentity {
             storage: STORAGE,
             run: Some(RunId(30)),
-            next_nonce: 555,
+            tried: vec![555],
             boot_id: "a".to_owned(),
             flush: FlushPolicy::Replicated,
             clean_run: None,
@@ -197,7 +199,7 @@ mod tests {
     /// C39: a backup of run 20, with its valid clean marker, put back after run 30.
     #[test]
     fn an_old_backup_is_another_replica() {
-        let backup = DiskIdentity { run: Some(RunId(20)), clean_run: Some(RunId(20)), next_nonce: 111, ..disk() };
+        let backup = DiskIdentity { run: Some(RunId(20)), clean_run: Some(RunId(20)), tried: vec![111], ..disk() };
         assert_eq!(decide(&backup, &registration(30, 555), &found("a")), Decision::Renew(RenewReason::OtherRun));
     }
 
@@ -205,7 +207,7 @@ mod tests {
     /// the run. Nothing was done under run 40, so what run 30 left decides.
     #[test]
     fn a_crash_between_registration_and_note_keeps_the_identity() {
-        let about_to_begin = DiskIdentity { next_nonce: 777, ..disk() };
+        let about_to_begin = DiskIdentity { tried: vec![777], ..disk() };
         assert_eq!(decide(&about_to_begin, &registration(40, 777), &found("a")), Decision::Resume);
         assert_eq!(
             decide(&about_to_begin, &registration(40, 778), &found("a")),
@@ -213,8 +215,17 @@ mod tests {
         );
         let clean = DiskIdentity { clean_run: Some(RunId(30)), ..about_to_begin };
         assert_eq!(decide(&clean, &registration(40, 777), &found("b")), Decision::Resume);
-        let first = DiskIdentity { run: None, next_nonce: 777, ..disk() };
+        let first = DiskIdentity { run: None, tried: vec![777], ..disk() };
         assert_eq!(decide(&first, &registration(40, 777), &found("b")), Decision::Resume, "nothing was ever written");
+    }
+
+    /// C64, twice: run 40 was registered and not noted; the next start flushed its own nonce and died before it could register.
+    #[test]
+    fn crashes_in_two_starts_in_a_row_keep_the_identity() {
+        let twice = DiskIdentity { tried: vec![777, 888], ..disk() };
+        assert_eq!(decide(&twice, &registration(40, 777), &found("a")), Decision::Resume);
+        assert_eq!(decide(&twice, &registration(50, 888), &found("a")), Decision::Resume);
+        assert_eq!(decide(&twice, &registration(50, 999), &found("a")), Decision::Renew(RenewReason::OtherRun));
     }
 
     /// C41: after a failed flush the pages look clean although they are not on disk.

@@ -21,7 +21,7 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn new(storage: StorageId, flush: FlushPolicy, boot: u64) -> Self {
         let identity =
-            DiskIdentity { storage, run: None, next_nonce: 0, boot_id: boot.to_string(), flush, clean_run: None };
+            DiskIdentity { storage, run: None, tried: Vec::new(), boot_id: boot.to_string(), flush, clean_run: None };
         Self { identity, log: Vec::new(), durable_end: Lsn::ZERO, epoch: Epoch::ZERO, lossy: false, truncations: 0 }
     }
 

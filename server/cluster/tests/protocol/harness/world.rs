@@ -138,6 +138,7 @@ pub(crate) struct World {
     pub(crate) watch_works: bool,
     controller: Option<Controller>,
     next_storage: u128,
+    next_nonce: u64,
     next_write: u64,
     /// What happened, for the reader.
     pub(crate) trace: Vec<String>,
@@ -181,6 +182,7 @@ impl World {
             watch_works: true,
             controller: settings.controller.then(|| Controller::new(Timing::default())),
             next_storage: 100,
+            next_nonce: 1,
             next_write: 1,
             trace: Vec::new(),
             verbose: false,

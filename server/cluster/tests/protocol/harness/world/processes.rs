@@ -17,10 +17,12 @@ impl World {
             node.disk.lossy = false;
             self.trace.push(format!("{}: another incarnation ({reason:?})", id.0));
         }
-        node.disk.identity.next_nonce += 1;
-        let (storage, nonce) = (node.disk.identity.storage, node.disk.identity.next_nonce);
+        let (storage, nonce) = (node.disk.identity.storage, self.next_nonce);
+        self.next_nonce += 1;
+        node.disk.identity.tried.push(nonce);
         let run = self.metadata.register(id, storage, nonce, self.settings.flush);
         node.disk.identity.run = Some(run);
+        node.disk.identity.tried = vec![nonce];
         node.disk.identity.boot_id = node.boots.to_string();
         node.disk.restart();
         let config = Config {
