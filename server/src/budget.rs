@@ -4,6 +4,8 @@
 //! cut where its replies might exceed what a connection may hold. Where no large value is stored, nothing has to be looked up to
 //! know that everything fits.
 
+use simplekv_resp::Command;
+use simplekv_resp::command::Set;
 use simplekv_types::{Failure, Slot};
 
 use crate::dispatch::Operation;
@@ -12,11 +14,9 @@ use crate::shared::{Shared, largest_value};
 /// How many of the operations, from the first on, have replies of about `limit` bytes together at most. At least one.
 pub(crate) fn fitting(shared: &Shared, operations: &[Result<Operation, Failure>], limit: usize) -> usize {
     let hosted = shared.all_hosted();
-    let largest = hosted.iter().map(|hosted| hosted.published().largest()).max().unwrap_or(0);
-    let understood = || operations.iter().flatten().map(|operation| &operation.command);
-    let keys: usize = understood().map(|command| command.keys().count()).sum();
-    let written: usize = understood().map(largest_value).sum();
-    if keys.saturating_mul(largest.saturating_add(written)) <= limit {
+    let longest = hosted.iter().map(|hosted| hosted.reader().longest_record() as usize).max().unwrap_or(0);
+    let commands = || operations.iter().map(|operation| operation.as_ref().ok().map(|operation| &operation.command));
+    if fits(commands(), longest, limit) {
         return operations.len();
     }
     let routing = shared.routing();
@@ -25,16 +25,127 @@ pub(crate) fn fitting(shared: &Shared, operations: &[Result<Operation, Failure>]
         let hosted = routing.owner(slot).and_then(|group| hosted.iter().find(|hosted| hosted.id() == group));
         hosted.and_then(|hosted| hosted.reader().guard().locate(slot, key)).map_or(0, |l| l.record_bytes() as usize)
     };
-    let (mut total, mut written) = (0_usize, 0_usize);
-    for (count, operation) in operations.iter().enumerate() {
-        let Ok(Operation { command, .. }) = operation else { continue };
-        written += largest_value(command);
-        // What stands before a command in the pipeline may be what it reads.
-        let reply: usize = command.keys().map(|key| stored(key).saturating_add(written)).sum();
-        total = total.saturating_add(reply);
-        if total > limit && count > 0 {
-            return count;
-        }
+    fitting_of(commands(), stored, limit)
+}
+
+/// Whether all replies fit if every value is as long as the longest can be. `None` is a command that was not understood.
+fn fits<'a>(commands: impl Iterator<Item = Option<&'a Command>>, longest: usize, limit: usize) -> bool {
+    let (mut values, mut written) = (0_usize, 0_usize);
+    for command in commands.flatten() {
+        values += told(command).count();
+        written = written.saturating_add(longest_made(command));
     }
-    operations.len()
+    values.saturating_mul(longest.saturating_add(written)) <= limit
+}
+
+/// How many of the commands fit, given how long the record of each key is now.
+fn fitting_of<'a>(
+    commands: impl Iterator<Item = Option<&'a Command>>,
+    stored: impl Fn(&[u8]) -> usize,
+    limit: usize,
+) -> usize {
+    let (mut count, mut total, mut written) = (0, 0_usize, 0_usize);
+    for command in commands {
+        if let Some(command) = command {
+            // What stands before a command in the pipeline may be what it reads.
+            let reply = told(command).map(|key| stored(key).saturating_add(written)).fold(0, usize::saturating_add);
+            total = total.saturating_add(reply);
+            if total > limit && count > 0 {
+                return count;
+            }
+            let moved = match command {
+                Command::Rename { from, .. } | Command::Copy { from, .. } => stored(from),
+                _ => 0,
+            };
+            written = written.saturating_add(longest_made(command)).saturating_add(moved);
+        }
+        count += 1;
+    }
+    count
+}
+
+/// The keys whose values are in a command's reply.
+fn told(command: &Command) -> impl Iterator<Item = &[u8]> {
+    let tells = match command {
+        Command::Get { .. }
+        | Command::GetDel { .. }
+        | Command::GetEx { .. }
+        | Command::GetRange { .. }
+        | Command::MGet { .. }
+        | Command::Set(Set { get: true, .. }) => usize::MAX,
+        _ => 0,
+    };
+    command.keys().take(tells).map(|key| &**key)
+}
+
+/// How much longer than all that is stored the command can make a value.
+fn longest_made(command: &Command) -> usize {
+    match command {
+        // It fills up what lies before.
+        Command::SetRange { offset, value, .. } => {
+            value.len().saturating_add(usize::try_from(*offset).unwrap_or(usize::MAX))
+        }
+        _ => largest_value(command),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1000;
+
+    fn commands(lines: &[&str]) -> Vec<Option<Command>> {
+        let command = |line: &&str| {
+            let args = line.split(' ').map(|word| bytes::Bytes::copy_from_slice(word.as_bytes())).collect();
+            match simplekv_resp::Request::parse(args).map(|request| request.body) {
+                Ok(simplekv_resp::Body::Data(command)) => Some(command),
+                _ => None,
+            }
+        };
+        lines.iter().map(command).collect()
+    }
+
+    /// Keys are as long as the number they end in.
+    fn fitting(lines: &[&str]) -> usize {
+        let stored = |key: &[u8]| {
+            let digits = key.iter().position(u8::is_ascii_digit).map_or(&[][..], |first| &key[first..]);
+            std::str::from_utf8(digits).unwrap().parse().unwrap_or(0)
+        };
+        fitting_of(commands(lines).iter().map(Option::as_ref), stored, LIMIT)
+    }
+
+    #[test]
+    fn a_pipeline_is_cut_before_its_replies_exceed_the_limit() {
+        assert_eq!(fitting(&["GET a400", "GET b600", "GET c1"]), 2);
+        assert_eq!(fitting(&["MGET a400 b400 c400", "GET d1"]), 1, "one command cannot be cut");
+        assert_eq!(fitting(&["GET a400", "NONSENSE", "GET b600"]), 3);
+        assert_eq!(fitting(&[]), 0);
+    }
+
+    /// Whatever is stored: what is only written does not come back.
+    #[test]
+    fn replies_without_values_are_not_counted() {
+        let writes = ["SET a900 v", "DEL b900 c900", "EXPIRE d900 10", "STRLEN e900", "RENAME f900 g"];
+        assert_eq!(fitting(&writes), writes.len());
+        assert!(fits(commands(&writes).iter().map(Option::as_ref), 1 << 30, LIMIT));
+        assert_eq!(fitting(&["SET a900 v GET", "SET b900 v GET"]), 1);
+    }
+
+    #[test]
+    fn what_stands_before_a_read_may_be_what_it_reads() {
+        let long = "v".repeat(900);
+        assert_eq!(fitting(&[&format!("SET a {long}"), "GET a", "GET a"]), 2);
+        assert_eq!(fitting(&["SETRANGE a 5000 x", "GET b", "GET a"]), 1, "the gap is filled up");
+        assert_eq!(fitting(&["RENAME a900 b", "GET b", "GET b"]), 2);
+        assert_eq!(fitting(&["COPY a900 b", "GET b", "GET b"]), 2);
+        assert_eq!(fitting(&["SETRANGE a 9223372036854775807 x", "SETRANGE a 9223372036854775807 x", "MGET b c"]), 2);
+    }
+
+    #[test]
+    fn where_nothing_long_is_stored_nothing_is_looked_up() {
+        let reads = commands(&["GET a", "GET b", "SET c vvvv"]);
+        assert!(fits(reads.iter().map(Option::as_ref), 496, LIMIT));
+        assert!(!fits(reads.iter().map(Option::as_ref), 497, LIMIT));
+    }
 }

@@ -90,7 +90,14 @@ impl Execution {
             };
             let mut answered = outcome.ok().and_then(Result::ok).unwrap_or_default().into_iter();
             for (place, wrote) in outstanding.places {
-                let answer = answered.next().unwrap_or_else(|| failure(wrote).into());
+                let answer = match answered.next() {
+                    // The lease under which a follower waited has ended: the leader knows.
+                    Some(Answer { reply: Reply::Error(Failure::NoLeader { .. }), .. }) if else_ask.is_some() => {
+                        failure(wrote).into()
+                    }
+                    Some(answer) => answer,
+                    None => failure(wrote).into(),
+                };
                 match self.answers.get_mut(place) {
                     // Of a command that went to several groups, a failure is the answer.
                     Some(Some(Answer { reply: Reply::Error(_), .. })) | None => (),

@@ -7,29 +7,29 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use simplekv_cluster::{
-    Admission, Alarm, Dedupe, DedupeRecord, Effect, Event, MetadataRequest, Replica, RequestId, Role, TransferOutcome,
-};
-use simplekv_engine::record::{Record, Records, SlotChangeKind};
-use simplekv_engine::{BatchBuilder, BatchStart, Engine, FlushError, ReadLogError, Reader};
+use simplekv_cluster::{Admission, Alarm, Dedupe, Event, MetadataRequest, Replica, RequestId, Role, TransferOutcome};
+use simplekv_engine::record::SlotChangeKind;
+use simplekv_engine::{BatchBuilder, BatchStart, Engine, FlushError, Reader};
 use simplekv_resp::Command;
-use simplekv_types::peer::{Envelope, Message};
+use simplekv_types::peer::Envelope;
 use simplekv_types::{
-    Batch, ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, NodeId, SlotMap, SlotMapVersion, Tick, limits,
+    ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, NodeId, SlotMap, SlotMapVersion, Tick,
 };
 
 use crate::hosted::Published;
 use crate::serving::Begun;
 
 mod batches;
+mod effects;
 mod evaluate;
 mod failure;
+mod replayed;
 mod report;
 mod rest;
 mod slots;
 mod waiting;
 
+pub use replayed::Replayed;
 pub use report::Report;
 pub use slots::{SlotSet, SlotTable};
 pub use waiting::{Answer, Respond};
@@ -165,61 +165,6 @@ const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 /// So many submissions may wait before those that nobody waits for any more are looked for.
 const WAITING_MIN: usize = 1024;
 
-/// What replaying a log gives its group, besides the keys.
-#[derive(Debug, Default)]
-pub struct Replayed {
-    dedupe: Dedupe,
-    slots: SlotTable,
-    largest: usize,
-}
-
-impl Replayed {
-    /// Takes up a committed record, in the order of the log.
-    pub fn record(&mut self, lsn: Lsn, record: &Record<'_>) {
-        if let Record::Put(put) = record {
-            self.largest = self.largest.max(put.value.len());
-        }
-        note(&mut self.dedupe, &mut self.slots, lsn, record);
-    }
-
-    /// Takes up what the log holds beyond what is known to be committed.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub fn pending(&mut self, engine: &Engine) -> Result<(), ReadLogError> {
-        let mut from = engine.applied();
-        while from < engine.log_end() {
-            for batch in engine.read_log(from, limits::BATCH_BYTES)? {
-                for decoded in Records::new(&batch.records) {
-                    let decoded = decoded.expect("the engine verified the record when it opened the log");
-                    note(&mut self.dedupe, &mut self.slots, decoded.lsn, &decoded.record);
-                }
-                from = batch.end();
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Takes up an appended record that is not about a key's value.
-fn note(dedupe: &mut Dedupe, slots: &mut SlotTable, lsn: Lsn, record: &Record<'_>) {
-    match record {
-        Record::Dedupe(row) => dedupe.append(
-            lsn,
-            DedupeRecord {
-                slot: row.slot,
-                client: row.client,
-                seq: row.seq,
-                ack_below: row.ack_below,
-                deadline: row.deadline,
-                result: Bytes::copy_from_slice(row.result),
-            },
-        ),
-        Record::Slots(change) => slots.append(lsn, change),
-        _ => (),
-    }
-}
-
 impl<R: Respond> Group<R> {
     /// A replica on what its engine recovered.
     ///
@@ -240,8 +185,7 @@ impl<R: Respond> Group<R> {
             time: GroupTime::ZERO,
             high_watermark: Lsn::ZERO,
         };
-        let Replayed { mut dedupe, mut slots, largest } = replayed;
-        published.note_value(largest);
+        let Replayed { mut dedupe, mut slots } = replayed;
         dedupe.apply_to(engine.applied(), engine.applied_time());
         slots.apply_to(engine.applied());
         published.owned.store(Arc::new(slots.applied().clone()));
@@ -390,87 +334,6 @@ impl<R: Respond> Group<R> {
         self.step_replica(clock, Event::StorageFailed);
         self.publish();
         self.abandon("the node's storage failed");
-    }
-
-    fn perform(&mut self, effect: Effect) -> Result<(), Failed> {
-        match effect {
-            Effect::WithdrawLeases => self.publish(),
-            Effect::PersistEpoch { epoch, lineage } => {
-                self.engine.persist_epoch(epoch, lineage)?;
-                self.followups.push_back(Followup::EpochPersisted(epoch));
-            }
-            Effect::Truncate { log_end } => self.truncate(log_end)?,
-            Effect::Append(appending) => self.append(appending)?,
-            Effect::Flush { log_end, truncations } => {
-                self.rest.flush = Some((log_end, truncations));
-                self.outputs.push_back(Output::Flush { log_end, truncations });
-            }
-            Effect::Apply { high_watermark } => self.apply(high_watermark),
-            Effect::Send(envelope) => self.outputs.push_back(Output::Send(envelope)),
-            Effect::SendLog { envelope, from, upto, max_bytes } => self.send_log(envelope, from, upto, max_bytes)?,
-            Effect::Metadata { id, request } => self.outputs.push_back(Output::Metadata { id, request }),
-            Effect::Probe { id } => self.outputs.push_back(Output::Probe { id }),
-            Effect::RoleChanged { epoch, role, leader } => {
-                self.outputs.push_back(Output::RoleChanged { epoch, role, leader });
-                self.abandon("the leader changed before it was committed");
-            }
-            Effect::RequestElection { epoch, unheard } => {
-                self.outputs.push_back(Output::RequestElection { epoch, unheard });
-            }
-            Effect::FetchSnapshot { from, .. } => {
-                // No log begins above its first record until segments are merged, and merging brings the snapshots.
-                let reason = "it offers a snapshot of a log that should be whole";
-                self.outputs.push_back(Output::Alarm(Alarm::MalformedMessage { from, reason }));
-            }
-            Effect::TransferEnded(outcome) => self.outputs.push_back(Output::TransferEnded(outcome)),
-            Effect::ReadyToStop => self.outputs.push_back(Output::ReadyToStop),
-            Effect::Alarm(alarm) => self.outputs.push_back(Output::Alarm(alarm)),
-        }
-        Ok(())
-    }
-
-    fn truncate(&mut self, log_end: Lsn) -> Result<(), Failed> {
-        // Before anything takes their place: a retry that was recognised in the log waits for records that are about to vanish,
-        // and other records with the same numbers say nothing about it.
-        let (applied, time) = (self.engine.applied(), self.engine.applied_time());
-        while let Some(waiting) = self.waiting.pop_back_if(|waiting| waiting.until > log_end) {
-            waiting.abandon(self.id, time, applied, "its record was replaced by another leader's");
-        }
-        self.engine.truncate_to(log_end)?;
-        self.dedupe.truncate_to(log_end);
-        self.slots.truncate_to(log_end);
-        while let Some((_, bytes)) = self.uncommitted.pop_back_if(|(end, _)| *end > log_end) {
-            self.uncommitted_bytes -= bytes;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, high_watermark: Lsn) {
-        let published = &self.published;
-        self.engine.apply_to(high_watermark, &mut |applied| {
-            if let Record::Put(put) = &applied.record {
-                published.note_value(put.value.len());
-            }
-        });
-        self.dedupe.apply_to(high_watermark, self.engine.applied_time());
-        if self.slots.apply_to(high_watermark) {
-            self.published.owned.store(Arc::new(self.slots.applied().clone()));
-        }
-        while let Some((_, bytes)) = self.uncommitted.pop_front_if(|(end, _)| *end <= high_watermark) {
-            self.uncommitted_bytes -= bytes;
-        }
-    }
-
-    fn send_log(&mut self, mut envelope: Envelope, from: Lsn, upto: Lsn, max_bytes: usize) -> Result<(), Failed> {
-        let Message::Append(append) = &mut envelope.message else { unreachable!("only an append carries a log range") };
-        append.batches = self.engine.read_log(from, max_bytes)?;
-        append.batches.truncate(append.batches.partition_point(|batch| batch.end() <= upto));
-        let end = append.batches.last().map_or(from, Batch::end);
-        if end < upto {
-            self.followups.push_back(Followup::SentLess { to: envelope.to, end });
-        }
-        self.outputs.push_back(Output::Send(envelope));
-        Ok(())
     }
 
     fn publish(&self) {

@@ -1,7 +1,6 @@
 //! A group as the rest of its node sees it: something to read from and something to hand writes to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use simplekv_cluster::{Event, TransferOutcome};
@@ -26,21 +25,6 @@ pub struct Published {
     pub serving: Serving,
     /// The slots this group owns, as of its applied log.
     pub owned: ArcSwap<SlotSet>,
-    largest: AtomicUsize,
-}
-
-impl Published {
-    /// No value applied so far was longer, in bytes.
-    pub(crate) fn largest(&self) -> usize {
-        self.largest.load(Ordering::Relaxed)
-    }
-
-    /// A value was applied.
-    pub(crate) fn note_value(&self, bytes: usize) {
-        if bytes > self.largest() {
-            self.largest.fetch_max(bytes, Ordering::Relaxed);
-        }
-    }
 }
 
 /// One hosted group.

@@ -43,8 +43,12 @@ pub(crate) fn execute(
         let needs_lease = operation.policy != ReadPolicy::Any;
         let answer = if needs_lease && begun.is_none() {
             routing.not_leader(slot, group.id(), node).into()
-        } else if let Some(slot) = unowned(&operation.command, slot, &owned) {
-            Failure::TryAgain { slot }.into()
+        } else if let Some(unowned) = unowned(&operation.command, slot, &owned) {
+            match follows {
+                // The leader may know of a record on its way that gives it.
+                true => routing.not_leader(slot, group.id(), node).into(),
+                false => Failure::TryAgain { slot: unowned }.into(),
+            }
         } else if needs_lease && follows && operation.command.keys().any(|key| view.is_pending(key)) {
             dirty.push(Read { place, slot, operation });
             continue;
@@ -80,6 +84,7 @@ fn answer(command: &Command, view: &AppliedView<'_>) -> Reply {
     let time = view.time();
     match command {
         Command::Ttl { .. } => commands::read_at_hour(command, view, time, time.max(GroupTime(clock::wall_millis()))),
+        // Every other read is spared the look at the clock.
         _ => commands::read(command, view, time),
     }
 }

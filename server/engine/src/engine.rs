@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use parking_lot::RwLock;
 use simplekv_types::{Batch, Epoch, FlushPolicy, GroupTime, Lineage, Lsn, Slot};
@@ -91,7 +91,7 @@ impl Engine {
 
     fn new(recovered: Recovered) -> Self {
         let Recovered { log, meta, hasher, keydir, map, flush, queue, history, applied_last } = recovered;
-        let applied = keydir.applied();
+        let (applied, longest) = (keydir.applied(), keydir.longest());
         let log_end = queue.back().map_or(applied, |last| last.batch.end());
         let mut overlay = Overlay::default();
         queue.iter().for_each(|pending| overlay.push(&pending.batch, &pending.items));
@@ -103,6 +103,7 @@ impl Engine {
             log: RwLock::new(map),
             flush,
             applied: AtomicU64::new(applied.0),
+            longest: AtomicU32::new(longest),
             poisoned: AtomicBool::new(false),
             fs: log.shared_fs(),
             dir: log.dir().path.clone(),

@@ -39,6 +39,8 @@ pub(crate) struct Keydir {
     cleared: Vec<(Slot, SlotTable)>,
     keys: u64,
     bytes: u64,
+    /// No record in the keydir is longer, in bytes. Never falls.
+    longest: u32,
     /// Everything below is in the keydir, and nothing else.
     applied: Lsn,
     /// Group time of the last applied batch. Keys that expire up to it are gone, removed or not.
@@ -84,6 +86,7 @@ impl Keydir {
             cleared: Vec::new(),
             keys: 0,
             bytes: 0,
+            longest: 0,
             applied: Lsn::ZERO,
             time: GroupTime::ZERO,
         }
@@ -103,6 +106,10 @@ impl Keydir {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub(crate) fn longest(&self) -> u32 {
+        self.longest
     }
 
     pub(crate) fn slot(&self, slot: Slot) -> Option<&SlotTable> {
@@ -182,6 +189,7 @@ impl Keydir {
         };
         self.keys += 1;
         self.bytes += u64::from(new.location.length);
+        self.longest = self.longest.max(new.location.length);
         self.segments.add_live(new.location);
         if let Some(at) = new.expire_at {
             *self.expiries.entry(Expiry { at, slot: new.slot, hash: new.hash }).or_insert(0) += 1;

@@ -116,6 +116,12 @@ impl Reader {
         SlotStats { keys: keydir.keys(), bytes: keydir.bytes() }
     }
 
+    /// No applied record of a key is longer than this, in bytes. An upper bound: it does not fall when the longest goes.
+    #[must_use]
+    pub fn longest_record(&self) -> u32 {
+        self.shared.longest()
+    }
+
     /// When the next key expires; `None` if none ever does. Later than the applied time.
     #[must_use]
     pub fn next_expiry(&self) -> Option<GroupTime> {

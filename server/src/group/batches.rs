@@ -8,7 +8,8 @@ use simplekv_engine::record::{Record, Records, SlotChange, SlotChangeKind, SlotR
 use simplekv_types::{Batch, Lsn, MigrationId, SlotRange};
 
 use super::failure::Failed;
-use super::{Clock, Group, Respond, note};
+use super::replayed::note;
+use super::{Clock, Group, Respond};
 
 /// A due key waits at least this long for the tick that makes it invisible, so that one tick serves many.
 const EXPIRY_GRANULARITY: Duration = Duration::from_millis(10);

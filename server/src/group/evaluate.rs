@@ -1,6 +1,6 @@
 //! Executing one command: who may, whether it was done already, and what it makes of the keys.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
 use prost::Message;
@@ -41,15 +41,15 @@ impl<R: Respond> Group<R> {
         }
         let follower = self.published.serving.begin(clock.now()).filter(|begun| !begun.leads());
         let (until, now) = match self.open {
-            Some(admission) => (self.builder.next_lsn(), admission.time),
-            // A follower's leader may have shown the effect of all that is in the log, of a tick as well.
-            None if follower.is_some() => (self.engine.log_end(), self.engine.last_time()),
-            None => (self.engine.log_end(), self.engine.applied_time()),
+            Some(admission) if !self.builder.is_empty() => (self.builder.next_lsn(), admission.time),
+            // No later than the log says, or the next reader would still see what has expired for this one; no earlier, because a
+            // leader may have shown the effect of all that is in the log, of a tick as well.
+            _ => (self.engine.log_end(), self.engine.last_time()),
         };
         let open = self.open.is_some();
         let keyspace = Turn::new(&self.engine, &self.reader, &mut self.builder, self.slots.appended(), open);
-        let reply = commands::read(&request.command, &keyspace, now);
-        if request.barrier { Outcome::Appended { reply, until } } else { Outcome::Observed { reply, until, follower } }
+        let reply = commands::read_at_hour(&request.command, &keyspace, now, now.max(clock.wall()));
+        if request.barrier { Outcome::Confirmed { reply, until } } else { Outcome::Observed { reply, until, follower } }
     }
 
     /// A record whose commit proves that this replica led when it was appended. Any record of the open batch will do: none of them
@@ -123,8 +123,9 @@ impl<R: Respond> Group<R> {
         let checkpoint = self.builder.checkpoint();
         let mut turn = Turn::new(&self.engine, &self.reader, &mut self.builder, self.slots.appended(), true);
         turn.value_bytes_max = self.value_bytes_max;
+        turn.now = now;
         let reply = commands::write(&request.command, &mut turn, now);
-        let (wrote, cleared, error) = turn.end();
+        let Effects { wrote, cleared, expired_early, error } = turn.end();
         if let Some(error) = error {
             self.builder.roll_back(checkpoint);
             return Err(error);
@@ -141,6 +142,9 @@ impl<R: Respond> Group<R> {
                 return Err(error);
             }
         } else if !wrote {
+            if expired_early && self.builder.is_empty() {
+                self.builder.push(&Record::Tick).expect("an empty batch has room for one small record");
+            }
             self.builder.end_command();
             // It changed nothing, so it is a read: true only if this replica still leads when what it saw is committed.
             return Ok(Outcome::Observed { reply, until: self.builder.next_lsn(), follower: None });
@@ -238,8 +242,23 @@ struct Turn<'a> {
     value_bytes_max: usize,
     /// Whether the builder holds a batch of this turn.
     open: bool,
+    /// The time of the batch that a write's effect goes into.
+    now: GroupTime,
+    expired_early: Cell<bool>,
     wrote: bool,
     cleared: bool,
+    error: Option<EncodeError>,
+}
+
+/// What a write came to.
+struct Effects {
+    /// Whether anything was put or deleted.
+    wrote: bool,
+    /// Whether everything was.
+    cleared: bool,
+    /// Whether a key was seen as expired that whoever reads what the log holds so far still sees.
+    expired_early: bool,
+    /// What did not fit.
     error: Option<EncodeError>,
 }
 
@@ -253,13 +272,30 @@ impl<'a> Turn<'a> {
     ) -> Self {
         let applied = AppliedView::new(reader.guard(), slots);
         let builder = RefCell::new(builder);
-        let value_bytes_max = limits::VALUE_BYTES_DEFAULT;
-        Self { engine, applied, builder, slots, value_bytes_max, open, wrote: false, cleared: false, error: None }
+        Self {
+            engine,
+            applied,
+            builder,
+            slots,
+            value_bytes_max: limits::VALUE_BYTES_DEFAULT,
+            open,
+            now: GroupTime::ZERO,
+            expired_early: Cell::new(false),
+            wrote: false,
+            cleared: false,
+            error: None,
+        }
     }
 
-    /// Whether anything was put or deleted, whether everything was, and what did not fit.
-    fn end(self) -> (bool, bool, Option<EncodeError>) {
-        (self.wrote, self.cleared, self.error)
+    fn end(self) -> Effects {
+        let Self { wrote, cleared, error, expired_early, .. } = self;
+        Effects { wrote, cleared, expired_early: expired_early.get(), error }
+    }
+
+    fn note_expiry(&self, expire_at: Option<GroupTime>) {
+        if expire_at.is_some_and(|at| at <= self.now && at > self.engine.last_time()) {
+            self.expired_early.set(true);
+        }
     }
 
     /// What is appended or about to be, newest first; `None` if nothing of that touches the key.
@@ -278,17 +314,21 @@ impl<'a> Turn<'a> {
 
 impl View for Turn<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<commands::Entry>, Failure> {
-        match self.pending(Slot::of_key(key), key) {
-            Some(pending) => Ok(pending.into_found().map(view::entry)),
-            None => self.applied.get(key),
-        }
+        let found = match self.pending(Slot::of_key(key), key) {
+            Some(pending) => pending.into_found().map(view::entry),
+            None => self.applied.get(key)?,
+        };
+        self.note_expiry(found.as_ref().and_then(|entry| entry.expire_at));
+        Ok(found)
     }
 
     fn meta(&self, key: &[u8]) -> Result<Option<commands::Meta>, Failure> {
-        match self.pending(Slot::of_key(key), key) {
-            Some(pending) => Ok(pending.into_found().map(|found| commands::Meta::from(&view::entry(found)))),
-            None => self.applied.meta(key),
-        }
+        let found = match self.pending(Slot::of_key(key), key) {
+            Some(pending) => pending.into_found().map(|found| commands::Meta::from(&view::entry(found))),
+            None => self.applied.meta(key)?,
+        };
+        self.note_expiry(found.as_ref().and_then(|meta| meta.expire_at));
+        Ok(found)
     }
 
     fn slots(&self) -> Vec<SlotRange> {

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use simplekv_cluster::{Config, MetadataOutcome, NodeFacts, Recovered, Timing, Window};
 use simplekv_engine::fs::{FaultKind, Fs, MemFs};
+use simplekv_engine::record::Record;
 use simplekv_engine::{Options, ReplicaIdentity};
-use simplekv_types::peer::{Append, AppendAck, Sender};
+use simplekv_types::peer::{Append, AppendAck, Message, Sender};
 use simplekv_types::{
-    ClusterId, Failure, FlushPolicy, GroupRecord, Leadership, NodeAddresses, NodeRecord, Registration, Reply, Revision,
-    RunId, Seq, Slot, StorageId,
+    Batch, ClusterId, Failure, FlushPolicy, GroupRecord, Leadership, NodeAddresses, NodeRecord, Registration, Reply,
+    Revision, RunId, Seq, Slot, StorageId,
 };
 
 use super::*;
@@ -279,6 +281,67 @@ fn the_key_that_is_due_first_decides_when_time_moves() {
     g1.wait(Duration::from_millis(1100));
     assert!(!g1.group.reader.guard().contains(Slot::of_key(b"second"), b"second"), "it expired, though nobody wrote");
     assert!(g1.group.reader.guard().contains(Slot::of_key(b"hour"), b"hour"));
+}
+
+/// A write that finds a key expired and so has nothing to do has told that it is: whoever reads next must not find it again. What it
+/// saw is in the log, once.
+#[test]
+fn what_expired_for_a_write_that_changed_nothing_has_expired_for_all() {
+    for write in [["DEL", "k"], ["GETDEL", "k"], ["PERSIST", "k"]] {
+        let mut g1 = Replay::alone();
+        g1.do_one(&["SET", "k", "v", "PX", "100"]);
+        g1.clocks.pass(Duration::from_millis(101));
+        let before = g1.group.engine.log_end();
+        let read_first = g1.do_one(&["GET", "k"]).reply();
+        assert_eq!(read_first, Some(Reply::Bulk("v".into())), "no record says yet that it is gone");
+        let reply = g1.do_one(&write).reply();
+        assert!(matches!(reply, Some(Reply::Int(0) | Reply::Null)), "{write:?} found it gone: {reply:?}");
+        assert!(!g1.group.reader.guard().contains(Slot::of_key(b"k"), b"k"), "and so does everybody after {write:?}");
+        assert_eq!(g1.do_one(&["GET", "k"]).reply(), Some(Reply::Null));
+        g1.do_one(&write);
+        assert_eq!(g1.group.engine.log_end(), before + 1, "one record said it, and the second write needed none");
+    }
+}
+
+/// A read in one turn with a write that changed nothing sees what the log says, not what the clock does.
+#[test]
+fn a_read_beside_a_write_that_logs_nothing_does_not_run_ahead() {
+    let mut g1 = Replay::alone();
+    g1.do_one(&["SET", "k", "v", "PX", "100"]);
+    g1.clocks.pass(Duration::from_millis(101));
+    let mut turn = |words: &[&[&str]]| g1.submit(words.iter().map(|words| request(words)).collect());
+    let heard = turn(&[&["DEL", "other"], &["GET", "k"]]);
+    assert_eq!(heard.replies.borrow().as_ref().expect("answered")[1], Reply::Bulk("v".into()));
+    assert!(g1.group.reader.guard().contains(Slot::of_key(b"k"), b"k"), "nobody was told otherwise");
+}
+
+/// How long a key still lives is told by the hour, whichever way a read takes: group time stands still while a group is idle.
+#[test]
+fn what_is_left_of_a_keys_time_does_not_depend_on_what_stands_before_the_question() {
+    let mut g1 = Replay::alone();
+    g1.do_one(&["SET", "lock", "mine", "PX", "60000"]);
+    g1.clocks.pass(Duration::from_secs(40));
+    let heard = g1.submit(vec![request(&["SET", "lock", "yours", "NX"]), request(&["PTTL", "lock"])]);
+    assert_eq!(*heard.replies.borrow(), Some(vec![Reply::Null, Reply::Int(20_000)]));
+}
+
+/// A read that trusts no clock changes nothing: if it is never confirmed, nothing is uncertain.
+#[test]
+fn a_barrier_that_is_never_committed_is_not_an_uncertain_write() {
+    let mut g1 = Replay::alone();
+    g1.step(Event::NodesSeen(facts(&[1, 2, 3])));
+    g1.show(&record(2, 1, &[1, 2, 3]), 8);
+    for _ in 0..20 {
+        g1.wait(Duration::from_millis(60));
+        g1.acknowledge(2);
+        g1.acknowledge(3);
+    }
+    let barrier = g1.submit(vec![GroupRequest { barrier: true, ..request(&["GET", "k"]) }]);
+    let write = g1.do_one(&["SET", "k", "v"]);
+    assert_eq!((barrier.reply(), write.reply()), (None, None), "both wait for node 2");
+    g1.step(heard_from(2, 3, Message::EpochProbe));
+    assert_eq!(barrier.reply(), Some(Reply::Error(Failure::NoLeader { group: GROUP })));
+    assert!(matches!(write.reply(), Some(Reply::Error(Failure::Uncertain { .. }))), "{:?}", write.reply());
 }
 
 /// A flush that failed may have lost what it was to make durable: this storage must not pass for what it was.

@@ -37,6 +37,8 @@ pub(super) enum Outcome {
     /// Read from the log as it stood: true once that is committed, if this replica then still leads, or if the follower's lease under
     /// which it was read has lasted until then.
     Observed { reply: Reply, until: Lsn, follower: Option<Begun> },
+    /// Read from the log as it stood, behind which something was appended: true once that is committed, whoever leads then.
+    Confirmed { reply: Reply, until: Lsn },
     /// Appended: true once committed, whoever leads then.
     Appended { reply: Reply, until: Lsn },
 }
@@ -46,7 +48,7 @@ impl Outcome {
     pub(super) fn until(&self) -> Lsn {
         match self {
             Self::Refused(_) => Lsn::ZERO,
-            Self::Observed { until, .. } | Self::Appended { until, .. } => *until,
+            Self::Observed { until, .. } | Self::Confirmed { until, .. } | Self::Appended { until, .. } => *until,
         }
     }
 }
@@ -67,7 +69,9 @@ impl<R: Respond> Waiting<R> {
         let reply = |outcome| match outcome {
             Outcome::Refused(failure) => Reply::Error(failure),
             Outcome::Observed { follower, .. } if !true_still(follower) => Reply::Error(Failure::NoLeader { group }),
-            Outcome::Observed { reply, .. } | Outcome::Appended { reply, .. } => reply,
+            Outcome::Observed { reply, .. } | Outcome::Confirmed { reply, .. } | Outcome::Appended { reply, .. } => {
+                reply
+            }
         };
         let answers = self.outcomes.into_iter().map(|outcome| Answer { reply: reply(outcome), time }).collect();
         self.respond.respond(answers);
@@ -77,8 +81,8 @@ impl<R: Respond> Waiting<R> {
     pub(super) fn abandon(self, group: GroupId, time: GroupTime, applied: Lsn, reason: &'static str) {
         let reply = |outcome| match outcome {
             Outcome::Refused(failure) => Reply::Error(failure),
-            Outcome::Observed { .. } => Reply::Error(Failure::NoLeader { group }),
-            Outcome::Appended { reply, until } if until <= applied => reply,
+            Outcome::Confirmed { reply, until } | Outcome::Appended { reply, until } if until <= applied => reply,
+            Outcome::Observed { .. } | Outcome::Confirmed { .. } => Reply::Error(Failure::NoLeader { group }),
             Outcome::Appended { .. } => Reply::Error(Failure::Uncertain { reason: Cow::Borrowed(reason) }),
         };
         let answers = self.outcomes.into_iter().map(|outcome| Answer { reply: reply(outcome), time }).collect();

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::budget;
 use crate::dispatch::{Door, Execution, Operation};
 use crate::group::Answer;
 use crate::metrics::Metrics;
@@ -28,6 +29,8 @@ use crate::shared::Shared;
 
 /// Frames of one lane that may wait at a time; further ones stay in the stream's flow control.
 const FRAMES_AT_ONCE: usize = 64;
+/// Frames of replies made and not yet sent.
+const REPLY_FRAMES_AT_ONCE: usize = 16;
 /// Replies are cut into frames of this many bytes; a greater reply travels alone.
 const REPLY_FRAME_BYTES: usize = 1 << 20;
 /// Greatest reply: a client takes no greater frame, and there must be room around it.
@@ -52,7 +55,7 @@ impl Data for DataService {
     type CallStream = ReceiverStream<Result<v1::ReplyFrame, Status>>;
 
     async fn call(&self, request: Request<Streaming<v1::RequestFrame>>) -> Result<Response<Self::CallStream>, Status> {
-        let (sender, replies) = mpsc::channel(FRAMES_AT_ONCE);
+        let (sender, replies) = mpsc::channel(REPLY_FRAMES_AT_ONCE);
         let lane = serve(Arc::clone(&self.shared), request.into_inner(), sender);
         tokio::spawn(self.shared.stopping().clone().run_until_cancelled_owned(lane));
         let mut response = Response::new(ReceiverStream::new(replies));
@@ -69,7 +72,7 @@ async fn serve(
     let waiting = Arc::new(Semaphore::new(FRAMES_AT_ONCE));
     loop {
         let begun = match frames.message().await {
-            Ok(Some(frame)) => begin(&shared, frame),
+            Ok(Some(frame)) => understand(&shared, frame),
             Ok(None) => return,
             // The client learns why its lane ends.
             Err(status) => Err(status),
@@ -79,9 +82,11 @@ async fn serve(
                 let _ = replies.send(Err(refused)).await;
                 return;
             }
-            Ok((labels, execution)) => {
-                if execution.is_done() {
-                    if !answer(&shared, &labels, execution, &replies).await {
+            Ok(mut frame) => {
+                let piece = frame.split_off(&shared);
+                let execution = shared.execute(Door::Lane, piece.operations);
+                if frame.operations.is_empty() && execution.is_done() {
+                    if !answer(&shared, &piece.labels, execution, &replies).await {
                         return;
                     }
                     continue;
@@ -89,11 +94,24 @@ async fn serve(
                 let Ok(permit) = Arc::clone(&waiting).acquire_owned().await else { return };
                 let (shared, replies) = (Arc::clone(&shared), replies.clone());
                 tokio::spawn(async move {
-                    // Nobody listens any more: the client has its own way of finding out what became of its writes.
-                    let _ = answer(&shared, &labels, execution, &replies).await;
+                    // If nobody listens any more, the client has its own way of finding out what became of its writes.
+                    if answer(&shared, &piece.labels, execution, &replies).await {
+                        answer_rest(&shared, frame, &replies).await;
+                    }
                     drop(permit);
                 });
             }
+        }
+    }
+}
+
+/// Executes piece by piece what would be too much to be answered at once.
+async fn answer_rest(shared: &Shared, mut frame: Frame, replies: &mpsc::Sender<Result<v1::ReplyFrame, Status>>) {
+    while !frame.operations.is_empty() {
+        let piece = frame.split_off(shared);
+        let execution = shared.execute(Door::Lane, piece.operations);
+        if !answer(shared, &piece.labels, execution, replies).await {
+            return;
         }
     }
 }
@@ -127,7 +145,26 @@ struct Label {
     writes: bool,
 }
 
-fn begin(shared: &Arc<Shared>, frame: v1::RequestFrame) -> Result<(Vec<Label>, Execution), Status> {
+/// What a frame asks for.
+struct Frame {
+    /// One for each operation.
+    labels: Vec<Label>,
+    operations: Vec<Result<Operation, Failure>>,
+}
+
+impl Frame {
+    /// Takes off what can be answered together, from the first operation on; usually that is all.
+    fn split_off(&mut self, shared: &Shared) -> Self {
+        let count = match self.operations.len() {
+            count @ (0 | 1) => count,
+            _ => budget::fitting(shared, &self.operations, shared.limits().output_bytes),
+        };
+        let later = Self { labels: self.labels.split_off(count), operations: self.operations.split_off(count) };
+        std::mem::replace(self, later)
+    }
+}
+
+fn understand(shared: &Shared, frame: v1::RequestFrame) -> Result<Frame, Status> {
     let client = client_id(&frame.client_id).map_err(|error| status::malformed(&error))?;
     if frame.ops.len() > FRAME_OPS_MAX {
         let error = Malformed::Range { field: "ops", got: frame.ops.len() as u64, expected: "must be at most 4096" };
@@ -143,7 +180,7 @@ fn begin(shared: &Arc<Shared>, frame: v1::RequestFrame) -> Result<(Vec<Label>, E
         operations.push(operation);
     }
     Metrics::add(&shared.metrics().lane_commands, operations.len() as u64);
-    Ok((labels, shared.execute(Door::Lane, operations)))
+    Ok(Frame { labels, operations })
 }
 
 fn operation(client: Option<ClientId>, op: v1::Op) -> Result<Result<Operation, Failure>, Status> {

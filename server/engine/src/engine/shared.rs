@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use simplekv_types::Lsn;
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) log: RwLock<LogMap>,
     pub(crate) flush: FlushState,
     pub(super) applied: AtomicU64,
+    /// The keydir's, readable without its lock.
+    pub(super) longest: AtomicU32,
     pub(super) poisoned: AtomicBool,
     pub(super) fs: Arc<dyn Fs>,
     pub(super) dir: PathBuf,
@@ -52,6 +54,10 @@ pub(crate) struct Recovered {
 impl Shared {
     pub(crate) fn applied(&self) -> Lsn {
         Lsn(self.applied.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn longest(&self) -> u32 {
+        self.longest.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {

@@ -112,6 +112,7 @@ impl Engine {
             budget = budget.saturating_sub(pending.apply(&mut keydir, budget, |_| true, sink));
             touched += 1;
         }
+        self.shared.longest.store(keydir.longest(), Ordering::Relaxed);
         self.shared.applied.store(keydir.applied().0, Ordering::Release);
         drop(keydir);
         let mut overlay = self.shared.overlay.write();
