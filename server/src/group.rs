@@ -23,13 +23,15 @@ mod batches;
 mod effects;
 mod evaluate;
 mod failure;
+mod reading;
 mod replayed;
 mod report;
 mod rest;
 mod slots;
 mod waiting;
 
-pub use replayed::Replayed;
+pub use reading::{Looked, look};
+pub use replayed::{Replayed, recovered};
 pub use report::Report;
 pub use slots::{SlotSet, SlotTable};
 pub use waiting::{Answer, Respond};
@@ -152,6 +154,8 @@ pub struct Group<R> {
     expiry: Option<Tick>,
     rest: Rest,
     failed: bool,
+    /// What is committed and, by a broken rule, not applied at once.
+    put_off: Option<Lsn>,
 }
 
 #[derive(Debug)]
@@ -210,12 +214,25 @@ impl<R: Respond> Group<R> {
             expiry: None,
             rest: Rest::default(),
             failed: false,
+            put_off: None,
         }
     }
 
     /// The next thing to start outside; `None` when there is nothing more.
     pub fn next_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// The protocol's part of it.
+    #[must_use]
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// The storage's part of it.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// When [`Group::tick`] is next needed.
@@ -296,6 +313,9 @@ impl<R: Respond> Group<R> {
     }
 
     fn step_replica(&mut self, clock: &impl Clock, event: Event) {
+        if let Some(high_watermark) = self.put_off.take() {
+            self.apply(high_watermark);
+        }
         // Read after the event was taken: a reading older than a message's arrival would date its answer too early.
         let now = clock.now();
         self.replica.step(now, event);

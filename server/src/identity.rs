@@ -165,6 +165,11 @@ impl DataDir {
 }
 
 impl Identity {
+    /// Whether the machine has not been started anew since the last run wrote here; false where the system does not tell.
+    pub(crate) fn is_of_this_boot(&self) -> bool {
+        !self.boot.is_empty() && self.boot == boot_id()
+    }
+
     /// What the next registration is tried with.
     pub(crate) fn nonce(&self) -> u64 {
         *self.tried.last().expect("a start draws a nonce before it registers")

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use simplekv_cluster::{Config, Event, NodeFacts, Recovered, Replica, Timing, Window};
+use simplekv_cluster::{Config, Event, NodeFacts, Replica, Timing, Window};
 use simplekv_engine::fs::Fs;
-use simplekv_engine::{DirectoryError, Engine, OpenError, Options, ReadLogError, Recovery, ReplicaIdentity};
+use simplekv_engine::{DirectoryError, Engine, OpenError, Options, ReadLogError, Recovery, ReplicaIdentity, Verdict};
 use simplekv_meta::{ClusterView, Records};
 use simplekv_types::peer::Sender;
-use simplekv_types::{ClusterId, Epoch, FlushPolicy, GroupId, Lineage, Lsn, StorageId};
+use simplekv_types::{ClusterId, FlushPolicy, GroupId, Lineage, Lsn, StorageId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::group::{Group, Replayed};
+use crate::group::{self, Group, Replayed};
 use crate::host::{self, Inbox, Means, News};
 use crate::hosted::{self, Hosted, Order, Published};
 use crate::identity::{DataDir, Identity};
@@ -67,6 +67,8 @@ struct Inner {
 struct Opened {
     engine: Engine,
     replayed: Replayed,
+    /// Whether what was cut off was not the end of what had been written.
+    followed: bool,
 }
 
 impl Replicas {
@@ -118,6 +120,11 @@ impl Replicas {
                 Ok(opened) if opened.engine.log_end() < end => {
                     let left = opened.engine.log_end();
                     warn!(%group, %end, %left, "this replica's log is shorter than it was when the node stopped");
+                    damaged.push(group);
+                }
+                // The page cache still had everything that was written: it is not a crash that took this.
+                Ok(opened) if opened.followed && disk.is_of_this_boot() => {
+                    warn!(%group, "something was lost from the middle of this replica's log");
                     damaged.push(group);
                 }
                 Ok(opened) => drop(self.inner.opened.lock().insert(group, opened)),
@@ -208,7 +215,8 @@ impl Replicas {
             replayed.record(applied.lsn, &applied.record);
         })?;
         tell(group, &engine, &recovery);
-        Ok(Opened { engine, replayed })
+        let followed = matches!(recovery.verdict, Verdict::TornTail { followed: true, .. });
+        Ok(Opened { engine, replayed, followed })
     }
 
     /// Opens the replica of a group, unless that is done. Waits for the disk. `hosted`: this incarnation had one and may have
@@ -252,7 +260,7 @@ impl Replicas {
     ) -> Result<(), OpenFailure> {
         let inner = &self.inner;
         let opened = inner.opened.lock().remove(&group);
-        let Opened { engine, mut replayed } = opened.expect("a replica is prepared before it is started");
+        let Opened { engine, mut replayed, .. } = opened.expect("a replica is prepared before it is started");
         replayed.pending(&engine).map_err(|error| OpenFailure::Read { group, error })?;
         let config = inner.shared.config();
         let timing =
@@ -266,7 +274,7 @@ impl Replicas {
             window: Window::default(),
             grant_read_leases: true,
         };
-        let replica = Replica::new(clock::now(), settings, recovered(&engine, lineage));
+        let replica = Replica::new(clock::now(), settings, group::recovered(&engine, lineage));
 
         let published = Arc::new(Published::default());
         let (submissions_in, submissions) = mpsc::channel(hosted::SUBMISSIONS);
@@ -388,22 +396,6 @@ fn is_damage(error: &OpenError) -> bool {
             | DirectoryError::Poisoned { .. },
         ) => true,
         other => is_of_another_incarnation(other),
-    }
-}
-
-/// `lineage`: that of the group's record, which a new replica begins with.
-fn recovered(engine: &Engine, lineage: Lineage) -> Recovered {
-    let (epoch, persisted) = engine.persisted_epoch();
-    let fresh = epoch == Epoch::ZERO && engine.log_end() == Lsn::ZERO;
-    Recovered {
-        log_start: engine.log_start(),
-        log_end: engine.log_end(),
-        flushed_end: engine.flushed_end(),
-        high_watermark: engine.applied(),
-        epochs: engine.epoch_history().to_vec(),
-        last_time: engine.last_time(),
-        epoch,
-        lineage: if fresh { lineage } else { persisted },
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use simplekv_types::Tick;
+use simplekv_types::mutants::{Rule, is_broken};
 
 /// The published right to answer linearizable reads from applied state.
 #[derive(Debug, Default)]
@@ -59,7 +60,10 @@ impl Serving {
     /// serves a batch of reads that all began with `begun`.
     #[must_use]
     pub fn confirms(&self, begun: Begun, now: Tick) -> bool {
-        self.holds(now) && self.begun_then(begun)
+        if is_broken(Rule::C4) {
+            return true;
+        }
+        (self.holds(now) || is_broken(Rule::C5)) && (self.begun_then(begun) || is_broken(Rule::C6))
     }
 
     fn begun_then(&self, begun: Begun) -> bool {

@@ -11,6 +11,7 @@ mod group;
 mod identity;
 pub mod limits;
 mod lsn;
+pub mod mutants;
 pub mod peer;
 mod read_policy;
 mod reply;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::{ClientId, GroupTime, Lsn, Seq, Slot};
 
 /// Rows are looked at together once their deadlines lie in the same second, in milliseconds.
@@ -117,7 +118,7 @@ impl Dedupe {
         let row = self.slots.get(&slot).and_then(|clients| clients.get(&client));
         let mut ack_below = row.map_or(0, |row| row.ack_below);
         let mut found = row.and_then(|row| row.results.get(&write.seq)).map(|kept| (kept.lsn, &kept.result));
-        for (lsn, record) in self.pending_of(slot, client) {
+        for (lsn, record) in self.pending_of(slot, client).filter(|_| !is_broken(Rule::C50)) {
             ack_below = ack_below.max(record.ack_below.0);
             if record.seq == write.seq {
                 found = Some((lsn, &record.result));
@@ -126,7 +127,9 @@ impl Dedupe {
         if write.seq.0 < ack_below {
             return Verdict::Stale;
         }
-        found.map_or(Verdict::Execute, |(lsn, result)| Verdict::Answered { lsn, result: result.clone() })
+        found
+            .filter(|_| !is_broken(Rule::C47))
+            .map_or(Verdict::Execute, |(lsn, result)| Verdict::Answered { lsn, result: result.clone() })
     }
 
     fn pending_of(&self, slot: Slot, client: ClientId) -> impl Iterator<Item = (Lsn, &DedupeRecord)> {
@@ -158,7 +161,7 @@ impl Dedupe {
             self.first_pending += 1;
             self.apply(lsn, record);
         }
-        self.collect(time);
+        self.collect(if is_broken(Rule::C48) { time.plus_millis(600_000) } else { time });
     }
 
     /// A committed record is replayed, when the log is read at the start. LSNs ascend.
@@ -275,7 +278,7 @@ impl Dedupe {
     /// told that there was nothing to do.
     #[must_use]
     pub fn must_log(attempt: u32) -> bool {
-        attempt >= 2
+        attempt >= 2 && !is_broken(Rule::C58)
     }
 }
 

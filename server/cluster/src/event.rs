@@ -1,5 +1,6 @@
 //! What happens to a replica.
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::Envelope;
 use simplekv_types::{
     Batch, Epoch, GroupRecord, GroupTime, Lineage, Lsn, Member, NodeId, Registration, Revision, RunId, StorageId,
@@ -143,7 +144,7 @@ impl NodeFacts {
     /// Whether the listed member is what the node has registered, undamaged. Otherwise it is superseded and will never return.
     #[must_use]
     pub fn is_intact(&self, member: Member) -> bool {
-        self.node == member.node && self.storage == member.storage && !self.poisoned
+        self.node == member.node && (self.storage == member.storage || is_broken(Rule::C38)) && !self.poisoned
     }
 
     /// Whether the node's session is that of the registered run.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::{GroupRecord, Leadership, Member, NodeId, Revision};
 
 use crate::effect::GroupChange;
@@ -110,8 +111,9 @@ pub(crate) fn elect(
     registrations.sort_unstable();
     registrations.dedup();
 
-    let mut fence = record.fence.clone();
-    fence.extend(record.in_sync.iter().copied().filter(|member| !record.fence.contains(member)));
+    let mut fence = if is_broken(Rule::C18) { Vec::new() } else { record.fence.clone() };
+    let held = if is_broken(Rule::C17) { &kept } else { &record.in_sync };
+    fence.extend(held.iter().copied().filter(|member| !fence.contains(member)).collect::<Vec<_>>());
     fence.sort_unstable();
     let record = GroupRecord {
         epoch: record.epoch.next(),

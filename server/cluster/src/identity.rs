@@ -3,6 +3,7 @@
 //! A storage incarnation is a promise: everything acknowledged under it is still there. A node that cannot keep the promise comes
 //! back under a new one, as a replica that never acknowledged anything; the log it finds is then only a source to catch up from.
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::{FlushPolicy, Registration, RunId, StorageId};
 
 /// What a data directory says about itself.
@@ -93,10 +94,11 @@ fn reason_to_renew(
     }
     let noted = disk.run == Some(registration.run());
     let about_to_begin = disk.tried.contains(&registration.record.nonce);
-    if !noted && !about_to_begin {
+    let about_to_begin = about_to_begin && !is_broken(Rule::C64);
+    if !noted && !about_to_begin && !is_broken(Rule::C39) {
         return Some(RenewReason::OtherRun);
     }
-    if registration.record.poisoned || facts.poison_file {
+    if (registration.record.poisoned || facts.poison_file) && !is_broken(Rule::C41) {
         return Some(RenewReason::Poisoned);
     }
     if facts.corrupt {
@@ -104,7 +106,7 @@ fn reason_to_renew(
     }
     let everything_flushed = disk.flush == FlushPolicy::Always;
     // The marker must name exactly the run that worked here last; one from before it says nothing.
-    let stopped_cleanly = disk.clean_run.is_some() && disk.clean_run == disk.run;
+    let stopped_cleanly = disk.clean_run.is_some() && (disk.clean_run == disk.run || is_broken(Rule::C40));
     // A system that does not name its boots might have had another one in between.
     let page_cache_alive = !facts.boot_id.is_empty() && disk.boot_id == facts.boot_id;
     // A directory that no run ever worked in has nothing to lose.

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use simplekv_types::mutants::{Rule, is_broken};
+
 use crate::config::Timing;
 
 const MILLION: u128 = 1_000_000;
@@ -16,13 +18,13 @@ fn nanos(value: u128) -> Duration {
 
 /// How long this node must wait, by its clock, to be sure that `length` has passed by any other: rounded up.
 pub(crate) fn outlasts(timing: &Timing, length: Duration) -> Duration {
-    let drift = u128::from(timing.drift_ppm);
+    let drift = if is_broken(Rule::C8) { 0 } else { u128::from(timing.drift_ppm) };
     nanos((length.as_nanos() * (MILLION + drift)).div_ceil(MILLION - drift))
 }
 
 /// How long another node may count, by its clock, and be sure that `length` has not passed by this node's: rounded down.
 pub(crate) fn outlasted_by(timing: &Timing, length: Duration) -> Duration {
-    let drift = u128::from(timing.drift_ppm);
+    let drift = if is_broken(Rule::C8) { 0 } else { u128::from(timing.drift_ppm) };
     nanos(length.as_nanos() * (MILLION - drift) / (MILLION + drift))
 }
 

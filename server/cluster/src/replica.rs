@@ -20,6 +20,7 @@ mod transfer;
 
 use std::collections::VecDeque;
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{Envelope, Message, Sender};
 use simplekv_types::{Epoch, GroupTime, Lsn, Tick};
 
@@ -269,7 +270,8 @@ impl Replica {
             let leader = speaks_as_leader(&envelope.message).then_some(envelope.from);
             self.adopt(now, envelope.epoch, leader);
         }
-        if envelope.epoch < self.core.epoch {
+        let is_past = envelope.epoch < self.core.epoch;
+        if is_past && !(is_broken(Rule::C26) && matches!(envelope.message, Message::AppendAck(_))) {
             return self.answer_the_past(envelope);
         }
         if !self.core.epoch_persisted {
@@ -348,15 +350,31 @@ impl Replica {
     /// nothing is answered in the new one before it is on disk.
     fn adopt(&mut self, now: Tick, epoch: Epoch, leader: Option<Sender>) {
         assert!(epoch > self.core.epoch, "epochs never fall");
+        let before = match &self.role {
+            RoleState::Follower(follower) if is_broken(Rule::C25) => Some((follower.leader, follower.verified_end)),
+            _ => None,
+        };
         self.enter(now, epoch);
-        self.role = RoleState::Follower(Box::new(Follower::new(now, leader)));
+        let mut follower = Follower::new(now, leader);
+        if let Some((_, verified_end)) = before.filter(|(led, _)| led.map(|led| led.node) == leader.map(|led| led.node))
+        {
+            follower.verified_end = verified_end;
+        }
+        if is_broken(Rule::C23) && self.core.high_watermark < self.core.log.end {
+            let log_end = self.core.high_watermark;
+            self.core.log.truncate(log_end);
+            self.core.push(Effect::Truncate { log_end });
+        }
+        self.role = RoleState::Follower(Box::new(follower));
         self.tell_role();
     }
 
     fn enter(&mut self, now: Tick, epoch: Epoch) {
         if let RoleState::Leader(leader) = &mut self.role {
             // Until now we supported ourselves.
-            self.core.last_ack = now;
+            if !is_broken(Rule::C56) {
+                self.core.last_ack = now;
+            }
             self.transfer_untold |= leader.transfer.take().is_some_and(|transfer| transfer.told);
         }
         self.core.withdraw_leases();

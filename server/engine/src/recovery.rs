@@ -43,6 +43,9 @@ pub enum Verdict {
         offset: u64,
         /// The first record that is gone, if there ever was one.
         lsn: Lsn,
+        /// Whether something that was written later is whole. A loss of power can leave a log like that, since a disk writes in any
+        /// order; a crash of the process alone cannot, since each write is complete before the next one begins.
+        followed: bool,
     },
 }
 
@@ -105,9 +108,9 @@ pub(crate) fn recover(
         flushed_end: scan.flushed().lsn,
         unknown_files,
     };
-    if let Ending::Torn { at, cut_bytes, .. } = &ending {
-        recovery.cut_bytes = *cut_bytes;
-        recovery.verdict = Verdict::TornTail { segment: at.segment, offset: at.offset, lsn: at.lsn };
+    if let Ending::Torn { at, cut_bytes, followed, .. } = ending {
+        recovery.cut_bytes = cut_bytes;
+        recovery.verdict = Verdict::TornTail { segment: at.segment, offset: at.offset, lsn: at.lsn, followed };
     }
     let recovered = resume(fs, dir, meta, options, manifest, &chain, scan, &ending)?;
     recovery.duration = started.elapsed();

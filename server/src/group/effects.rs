@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use simplekv_cluster::{Alarm, Effect};
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{Envelope, Message};
 use simplekv_types::{Batch, Lsn};
 
@@ -23,6 +24,7 @@ impl<R: Respond> Group<R> {
                 self.rest.flush = Some((log_end, truncations));
                 self.outputs.push_back(Output::Flush { log_end, truncations });
             }
+            Effect::Apply { high_watermark } if is_broken(Rule::C14) => self.put_off = Some(high_watermark),
             Effect::Apply { high_watermark } => self.apply(high_watermark),
             Effect::Send(envelope) => self.outputs.push_back(Output::Send(envelope)),
             Effect::SendLog { envelope, from, upto, max_bytes } => self.send_log(envelope, from, upto, max_bytes)?,
@@ -63,7 +65,7 @@ impl<R: Respond> Group<R> {
         Ok(())
     }
 
-    fn apply(&mut self, high_watermark: Lsn) {
+    pub(super) fn apply(&mut self, high_watermark: Lsn) {
         self.engine.apply_to(high_watermark, &mut |_| ());
         self.dedupe.apply_to(high_watermark, self.engine.applied_time());
         if self.slots.apply_to(high_watermark) {

@@ -10,6 +10,7 @@ use simplekv_engine::record::{DedupeRow, Put, Record, SlotChangeKind};
 use simplekv_engine::{BatchBuilder, EncodeError, Engine, Pending, Reader};
 use simplekv_proto::v1;
 use simplekv_resp::Command;
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::{ClientId, Failure, GroupTime, Lsn, Reply, Slot, SlotRange, ValueType, limits};
 
 use super::waiting::Outcome;
@@ -147,7 +148,8 @@ impl<R: Respond> Group<R> {
             }
             self.builder.end_command();
             // It changed nothing, so it is a read: true only if this replica still leads when what it saw is committed.
-            return Ok(Outcome::Observed { reply, until: self.builder.next_lsn(), follower: None });
+            let until = if is_broken(Rule::C46) { Lsn::ZERO } else { self.builder.next_lsn() };
+            return Ok(Outcome::Observed { reply, until, follower: None });
         }
         self.builder.end_command();
         Ok(Outcome::Appended { reply, until: self.builder.next_lsn() })

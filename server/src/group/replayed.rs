@@ -1,10 +1,10 @@
 //! What a group knows from its log besides the keys: who may retry what, and which slots it owns.
 
 use bytes::Bytes;
-use simplekv_cluster::{Dedupe, DedupeRecord};
+use simplekv_cluster::{Dedupe, DedupeRecord, Recovered};
 use simplekv_engine::record::{Record, Records};
 use simplekv_engine::{Engine, ReadLogError};
-use simplekv_types::{Lsn, limits};
+use simplekv_types::{Epoch, Lineage, Lsn, limits};
 
 use super::SlotTable;
 
@@ -56,5 +56,22 @@ pub(super) fn note(dedupe: &mut Dedupe, slots: &mut SlotTable, lsn: Lsn, record:
         ),
         Record::Slots(change) => slots.append(lsn, change),
         _ => (),
+    }
+}
+
+/// What a replica is told of its log. `lineage`: that of the group's record, which a new replica begins with.
+#[must_use]
+pub fn recovered(engine: &Engine, lineage: Lineage) -> Recovered {
+    let (epoch, persisted) = engine.persisted_epoch();
+    let fresh = epoch == Epoch::ZERO && engine.log_end() == Lsn::ZERO;
+    Recovered {
+        log_start: engine.log_start(),
+        log_end: engine.log_end(),
+        flushed_end: engine.flushed_end(),
+        high_watermark: engine.applied(),
+        epochs: engine.epoch_history().to_vec(),
+        last_time: engine.last_time(),
+        epoch,
+        lineage: if fresh { lineage } else { persisted },
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{Envelope, Message, Sender};
 use simplekv_types::{Epoch, GroupRecord, Leadership, Lineage, Lsn, Member, NodeId, Revision, Tick};
 
@@ -61,7 +62,7 @@ impl Core {
             log,
             high_watermark,
             clock: GroupClock::default(),
-            last_ack: now,
+            last_ack: if is_broken(Rule::C11) { Tick::ZERO } else { now },
             barren_epochs: 0,
             generation: 0,
             record: None,
@@ -80,7 +81,9 @@ impl Core {
 
     /// Whether this very run was elected.
     pub(crate) fn is_me(&self, leader: Option<Leadership>) -> bool {
-        leader.is_some_and(|leader| Sender::from(leader) == self.config.identity)
+        leader.is_some_and(|leader| {
+            Sender::from(leader) == self.config.identity || (is_broken(Rule::C12) && leader.member() == self.me())
+        })
     }
 
     /// What the metadata store says about this node, if it is this run that is registered there.

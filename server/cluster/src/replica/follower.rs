@@ -1,5 +1,6 @@
 //! Following a leader: take its records, say how much is provably the same, apply what it has committed.
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{Append, AppendAck, Message, Reject, Sender};
 use simplekv_types::{Batch, Epoch, Lsn, NodeId, Tick};
 
@@ -70,7 +71,8 @@ impl Follower {
         core.clock.hear(now, append.time);
         self.take_grant(core, now, &append);
         // What is committed here is in every later leader's log: it matches even if this log cannot tell any more.
-        let known = append.prev_end <= core.high_watermark.max(self.verified_end);
+        let known = append.prev_end <= core.high_watermark.max(self.verified_end)
+            || (is_broken(Rule::C24) && append.prev_end <= core.log.end);
         if !known && !core.log.agrees(append.prev_end, append.prev_epoch) {
             self.reject(core, now, &append);
             return Ok(());
@@ -84,7 +86,8 @@ impl Follower {
         let verified_before = self.verified_end;
         self.verified_end = self.verified_end.max(covered);
         let high_watermark_before = core.high_watermark;
-        core.advance_high_watermark(core.high_watermark.max(leader_high_watermark.min(self.verified_end)));
+        let provable = if is_broken(Rule::C28) { core.log.end } else { self.verified_end };
+        core.advance_high_watermark(core.high_watermark.max(leader_high_watermark.min(provable)));
         if let Some(sent_at) = fresh {
             self.freshness.promise(leader_high_watermark, sent_at, core.high_watermark);
         }
@@ -109,7 +112,15 @@ impl Follower {
             }
             known += 1;
         }
+        let end = batches.last().map(Batch::end);
         let missing = batches.split_off(known);
+        if let Some(log_end) = end.filter(|end| is_broken(Rule::C29) && missing.is_empty() && *end < core.log.end)
+            && log_end >= core.high_watermark
+        {
+            self.verified_end = self.verified_end.min(log_end);
+            core.log.truncate(log_end);
+            core.push(Effect::Truncate { log_end });
+        }
         let Some(first) = missing.first() else { return Ok(()) };
         if first.base < core.log.end {
             if first.base < known_end {
@@ -135,6 +146,9 @@ impl Follower {
 
     /// First LSN this replica may not acknowledge to the leader: verified, and its own by policy.
     fn acknowledged_end(&self, core: &Core) -> Lsn {
+        if is_broken(Rule::C27) {
+            return core.own_end();
+        }
         self.verified_end.min(core.own_end())
     }
 

@@ -4,6 +4,7 @@
 //! leaving is confirmed: whichever of the two sets a successor reads, it can trust every member. As long as a transaction's outcome
 //! is unknown it may still be executed at any time; nothing but a greater revision of the record ends that.
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::{GroupRecord, Lsn, Member, NodeId, Revision, RunId, Tick};
 
 use super::core::Core;
@@ -93,7 +94,7 @@ impl InSync {
 
     fn derive_required(&mut self) {
         self.required.clone_from(&self.record.in_sync);
-        let join = self.change.as_ref().and_then(|change| change.join);
+        let join = self.change.as_ref().and_then(|change| change.join).filter(|_| !is_broken(Rule::C33));
         if let Some(join) = join.filter(|join| !self.required.contains(&join.member)) {
             self.required.push(join.member);
         }
@@ -111,7 +112,7 @@ impl InSync {
 
     /// Whether as many are in sync, confirmed, as must be.
     pub(crate) fn meets_floor(&self) -> bool {
-        self.record.in_sync.len() >= self.floor()
+        self.record.in_sync.len() >= self.floor() || is_broken(Rule::C37)
     }
 
     pub(crate) fn change(&self) -> Option<&Change> {
@@ -174,6 +175,10 @@ impl InSync {
             (Phase::Restoring { .. }, MetadataOutcome::Succeeded { revision }) => {
                 Learned::Record(Box::new(self.record.clone()), *revision)
             }
+            (Phase::Proposed { .. }, MetadataOutcome::Unknown) if is_broken(Rule::C34) => {
+                self.end_change(retry_at);
+                Learned::Nothing
+            }
             (Phase::Proposed { .. }, MetadataOutcome::Failed) => {
                 self.end_change(retry_at);
                 Learned::Nothing
@@ -184,7 +189,10 @@ impl InSync {
                 Learned::Record(Box::new(record.clone()), *revision)
             }
             (Phase::Reading { .. }, MetadataOutcome::Read(Some((_, revision)))) if *revision <= self.revision => {
-                self.restore(core);
+                match is_broken(Rule::C55) {
+                    true => self.end_change(retry_at),
+                    false => self.restore(core),
+                }
                 Learned::Nothing
             }
             (_, MetadataOutcome::Read(Some((record, revision))))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{AppendAck, Message, Sender};
 use simplekv_types::{GroupRecord, GroupTime, Lsn, Member, NodeId, Revision, Tick};
 
@@ -47,7 +48,8 @@ impl Leader {
     /// A leader as elected by this record, which was read linearizably.
     pub(crate) fn new(core: &Core, now: Tick, record: GroupRecord, revision: Revision) -> Self {
         let timing = &core.config.timing;
-        let wait = lease::gate_wait(timing, Duration::from_millis(record.fence_ms));
+        let longest = if is_broken(Rule::C60) { record.lease_ms } else { record.fence_ms };
+        let wait = lease::gate_wait(timing, Duration::from_millis(longest));
         let me = core.me();
         // Of this node itself nothing is left: becoming leader ended every older lease and role of it, and of an earlier process.
         let fence = record.fence.iter().copied().filter(|member| *member != me).collect();
@@ -164,8 +166,9 @@ impl Leader {
         if !progress.identify(from) {
             return;
         }
-        let lease = Duration::from_millis(self.in_sync.record.lease_ms);
-        progress.lead_until = progress.lead_until.max(ack.echo + lease);
+        let lease = Duration::from_millis(if is_broken(Rule::C9) { 1000 } else { self.in_sync.record.lease_ms });
+        let begins = if is_broken(Rule::C21) { now } else { ack.echo };
+        progress.lead_until = progress.lead_until.max(begins + lease);
         if let Finding::Lied { acknowledged } = progress.on_ack(now, &core.log, ack) {
             let member = Member { node: from.node, storage: from.storage };
             core.alarm(Alarm::StorageLied { member, acknowledged });
@@ -177,7 +180,7 @@ impl Leader {
         let Some(leave) = self.in_sync.change_mut().and_then(|change| change.leave.as_mut()) else { return };
         let member = Member { node: from.node, storage: from.storage };
         // Only an answer to this attempt voids the grants sent since the last.
-        if leave.revoke == id && leave.member == member {
+        if (leave.revoke == id || is_broken(Rule::C68)) && leave.member == member {
             leave.revoked = true;
         }
     }
@@ -250,21 +253,22 @@ impl Leader {
 
     /// Whether the member does not keep up. Answering heartbeats is not enough, and neither is having everything but being silent.
     pub(crate) fn is_lagging(&self, core: &Core, now: Tick, member: Member) -> bool {
-        !self.is_heard(core, now, member) || self.matched(core, member) < self.ends.one_lag_time_ago(now)
+        let is_silent = !self.is_heard(core, now, member) && !is_broken(Rule::C72);
+        let is_behind = self.matched(core, member) < self.ends.one_lag_time_ago(now) && !is_broken(Rule::C63);
+        is_silent || is_behind
     }
 
     /// Until when every required replica supports this leader; [`Tick::ZERO`] before activation.
     pub(crate) fn lease_until(&self, core: &Core) -> Tick {
-        if !self.activated {
+        if !self.activated && !is_broken(Rule::C13) {
             return Tick::ZERO;
         }
         let me = core.me();
         let others = self.in_sync.required().iter().filter(|member| **member != me);
         // Alone in the set, nobody else can be elected.
-        others
-            .map(|member| self.progress_of(*member).map_or(Tick::ZERO, |progress| progress.lead_until))
-            .min()
-            .unwrap_or(Tick(u64::MAX))
+        let support = others.map(|member| self.progress_of(*member).map_or(Tick::ZERO, |progress| progress.lead_until));
+        let until = if is_broken(Rule::C1) { support.max() } else { support.min() };
+        until.unwrap_or(Tick(u64::MAX))
     }
 
     /// Asks those who may hold older leases to drop them.

@@ -1,5 +1,6 @@
 //! The ends of a replica's log.
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::{Batch, Epoch, FlushPolicy, GroupTime, Lsn, Tick};
 
 use super::epochs::Epochs;
@@ -33,7 +34,8 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(recovered: Recovered) -> Self {
-        let flushed_end = recovered.flushed_end.min(recovered.log_end);
+        let durable = if is_broken(Rule::C57) { recovered.log_end } else { recovered.flushed_end };
+        let flushed_end = durable.min(recovered.log_end);
         Self {
             start: recovered.log_start,
             end: recovered.log_end,

@@ -1,5 +1,6 @@
 //! When the in-sync set should change, and how.
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::Message;
 use simplekv_types::{Member, NodeId, Revision, Tick};
 
@@ -42,10 +43,16 @@ impl Leader {
             }
             // Before activation the set may only be brought to its floor: what was committed before is not yet known to be on
             // whoever joins.
-            (Some(join), None) if self.is_activated() || !self.in_sync.meets_floor() => {
+            (Some(join), None)
+                if self.is_activated()
+                    || (!self.in_sync.meets_floor() && !is_broken(Rule::C62))
+                    || is_broken(Rule::C43) =>
+            {
                 self.in_sync.begin(Some(join), None);
             }
-            _ if self.is_activated() && !self.in_sync.record.fence.is_empty() => self.in_sync.begin(None, None),
+            _ if self.is_activated() && !self.in_sync.record.fence.is_empty() && !is_broken(Rule::C67) => {
+                self.in_sync.begin(None, None);
+            }
             _ => (),
         }
     }
@@ -93,6 +100,9 @@ impl Leader {
     fn shrink_compares(&self, core: &Core, member: Member) -> Option<Vec<(NodeId, Revision)>> {
         let kept: Vec<Member> = self.in_sync.record.in_sync.iter().copied().filter(|other| *other != member).collect();
         let floor = self.in_sync.floor();
+        if is_broken(Rule::C69) {
+            return (kept.len() >= floor).then(Vec::new);
+        }
         (kept.len() >= floor).then(|| floor_compares(&core.nodes, floor, &kept, &[member])).flatten()
     }
 
@@ -128,8 +138,8 @@ impl Leader {
                 && record.is_assigned(progress.node)
                 && !progress.distrusted
                 && !progress.leaving
-                && progress.matched >= needed
-                && !self.is_lagging(core, now, member)
+                && (progress.matched >= needed || is_broken(Rule::C61))
+                && (!self.is_lagging(core, now, member) || is_broken(Rule::C70))
                 && facts.is_some_and(|facts| Some(facts.run) == progress.run())
         })?;
         let facts = core.nodes.get(&candidate.node)?;
@@ -144,11 +154,11 @@ impl Leader {
         let (join, leave) = (change.join, change.leave);
         let stays = join.is_some_and(|join| !self.can_still_join(core, now, &join))
             || leave.is_some_and(|leave| !self.should_leave(core, now, leave.member));
-        if stays {
+        if stays && !is_broken(Rule::C71) {
             return self.in_sync.abandon(retry_at);
         }
-        let joined =
-            join.is_none_or(|join| self.progress_of(join.member).is_some_and(|progress| progress.echo >= join.since));
+        let answered = |join: Join| self.progress_of(join.member).is_some_and(|progress| progress.echo >= join.since);
+        let joined = join.is_none_or(answered) || is_broken(Rule::C10);
         let left = leave.is_none_or(|leave| leave.revoked || now >= self.holder_until(leave.member));
         if !left {
             self.revoke_again(core, now);
@@ -210,7 +220,9 @@ fn swap_compares(core: &Core, join: &Join, leave: Option<&Leave>) -> Vec<(NodeId
     let leaving: Vec<Member> =
         leave.map(|leave| leave.member).filter(|member| member.node != join.member.node).into_iter().collect();
     let mut compares = failover::superseded_compares(&core.nodes, &leaving);
-    compares.push((join.member.node, join.registration));
+    if !is_broken(Rule::C35) {
+        compares.push((join.member.node, join.registration));
+    }
     compares.sort_unstable();
     compares
 }

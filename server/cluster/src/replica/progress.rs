@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{AppendAck, Reject, Sender};
 use simplekv_types::{Lsn, Member, NodeId, RunId, StorageId, Tick};
 
@@ -100,7 +101,8 @@ impl Progress {
 
     /// Whether it is this incarnation that answers there.
     pub(crate) fn is(&self, member: Member) -> bool {
-        self.node == member.node && self.identity.is_some_and(|(storage, _)| storage == member.storage)
+        let same = |storage| storage == member.storage || is_broken(Rule::C36);
+        self.node == member.node && self.identity.is_some_and(|(storage, _)| same(storage))
     }
 
     pub(crate) fn storage(&self) -> Option<StorageId> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::{Lsn, Tick};
 
 /// The lease as its holder sees it. Every acknowledgement asks for one; a grant names the request it answers and counts from the
@@ -25,7 +26,7 @@ impl ReadLease {
 
     /// Gives the lease up, with every grant still on its way.
     pub(crate) fn void(&mut self, now: Tick) {
-        *self = Self::new(now);
+        *self = Self::new(if is_broken(Rule::C3) { self.void_until } else { now });
     }
 
     /// A grant has arrived. Returns whether the lease had ended before: then whoever began to read under it must begin anew.
@@ -34,7 +35,8 @@ impl ReadLease {
             return false;
         }
         let lapsed = now >= self.until;
-        self.until = self.until.max(requested_at + duration);
+        let from = if is_broken(Rule::C2) { now } else { requested_at };
+        self.until = self.until.max(from + duration);
         lapsed
     }
 }

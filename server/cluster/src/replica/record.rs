@@ -3,6 +3,7 @@
 //! Watches and lists tell of records that may be old. What they show was true once, so a higher epoch in them is real; but nobody
 //! leads, or calls the store restored from a backup, on the strength of a hint.
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::Sender;
 use simplekv_types::{GroupRecord, Lsn, Revision, Tick};
 
@@ -39,7 +40,9 @@ impl Replica {
         }
         let asked_in = self.refresh.take_if(|(asked, _)| *asked == id).map(|(_, epoch)| epoch);
         match outcome {
-            MetadataOutcome::Read(Some((record, _))) if asked_in.is_some_and(|epoch| record.epoch < epoch) => {
+            MetadataOutcome::Read(Some((record, _)))
+                if asked_in.is_some_and(|epoch| record.epoch < epoch) && !is_broken(Rule::C45) =>
+            {
                 // Whoever led our epoch had read of its election before it said a word.
                 self.core.alarm(Alarm::MetadataRegressed { persisted: self.core.epoch, found: record.epoch });
                 self.halt();

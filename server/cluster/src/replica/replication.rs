@@ -1,5 +1,6 @@
 //! What a leader sends to each replica, and when.
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{Append, Grant, Message};
 use simplekv_types::{Lsn, Member, Tick};
 
@@ -22,7 +23,8 @@ impl Leader {
     /// Sends to each replica what it lacks, or a sign of life. At most one append per replica and step: whatever has become known in
     /// the step travels together.
     pub(crate) fn replicate(&mut self, core: &mut Core, now: Tick) {
-        let Some(epoch_start_end) = self.epoch_start_end().filter(|_| !self.probe.was_stalled()) else { return };
+        let is_silent = self.probe.was_stalled() && !is_broken(Rule::C73);
+        let Some(epoch_start_end) = self.epoch_start_end().filter(|_| !is_silent) else { return };
         let sending = Sending {
             lease_until: self.lease_until(core),
             epoch_start_end,
@@ -114,7 +116,7 @@ impl Leader {
         let member = Member { node: progress.node, storage: progress.storage()? };
         let entitled = core.config.grant_read_leases
             && now < sending.lease_until
-            && progress.matched >= sending.epoch_start_end
+            && (progress.matched >= sending.epoch_start_end || is_broken(Rule::C15))
             && !progress.leaving
             && self.in_sync.record.is_in_sync(member)
             && !self.in_sync.is_leaving(member);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{Message, Sender};
 use simplekv_types::{Epoch, GroupRecord, Lsn, Member, NodeId, Tick};
 
@@ -140,7 +141,8 @@ impl Ballot {
             .filter(|member| failover::standing(&core.nodes, **member) != Standing::Superseded)
             .map(|member| member.node)
             .collect();
-        let needed = if ended { 1 } else { others.len().div_ceil(2) + 1 };
+        let counted = if is_broken(Rule::C66) { record.in_sync.len() } else { others.len() };
+        let needed = if ended { 1 } else { counted.div_ceil(2) + 1 };
         Some(Self { others, needed, position: (core.log.last_epoch(), core.log.end), change })
     }
 }

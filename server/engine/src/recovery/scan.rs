@@ -11,7 +11,7 @@ use crate::applied::Applied;
 use crate::directory::Directory;
 use crate::engine::{History, Last, PendingBatch, take_apart};
 use crate::error::{AppendError, DirectoryError, OpenError};
-use crate::frame::{BadFrame, FrameKind, Link, Position, framed_bytes, read_batch};
+use crate::frame::{ALIGNMENT, BadFrame, FrameKind, Link, Position, framed_bytes, read_batch};
 use crate::key_hash::KeyHasher;
 use crate::keydir::Keydir;
 use crate::log::{FramePlace, batch_bytes};
@@ -22,6 +22,9 @@ use crate::segment::{FIRST_FRAME, Frame, Frames, Stop};
 
 /// Expired keys removed after each batch while the log is read.
 const REAP_KEYS: usize = 1024;
+
+/// How many bytes of what looks like frames are looked at to find out whether one of them is.
+const SEARCH_BYTES: u64 = 64 << 20;
 
 /// What is known of the log up to where it was read.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ pub(super) enum Ending {
     /// Nothing was ever written behind.
     Clean { at: Position, checksum: u32 },
     /// Something was written behind, and it is not whole.
-    Torn { at: Position, checksum: u32, cut_bytes: u64 },
+    Torn { at: Position, checksum: u32, cut_bytes: u64, followed: bool },
 }
 
 impl Scan {
@@ -230,7 +233,11 @@ fn judge(
         }
         cut_bytes += written(other, FIRST_FRAME)? - FIRST_FRAME;
     }
-    Ok(Ending::Torn { at, checksum, cut_bytes })
+    let followed = !later.is_empty() || {
+        let mut behind = Frames::new(&linked.segment, at.offset + ALIGNMENT, at.offset + cut_bytes, None);
+        behind.has_intact(SEARCH_BYTES).map_err(|error| io_error(dir, linked, error))?
+    };
+    Ok(Ending::Torn { at, checksum, cut_bytes, followed })
 }
 
 /// The greatest flush that an intact frame of the segment, from `from` on, says went beyond `at`.

@@ -110,6 +110,24 @@ impl<'a> Frames<'a> {
         Ok(None)
     }
 
+    /// Whether any frame up to the end is intact, wherever it is. Gives up, and answers no, after `budget` bytes of what merely looks
+    /// like frames.
+    pub(crate) fn has_intact(&mut self, mut budget: u64) -> io::Result<bool> {
+        while self.offset + HEADER_BYTES as u64 <= self.end {
+            let found = self.header().and_then(|header| {
+                budget = budget.saturating_sub(u64::from(header.length));
+                self.verified(&header)
+            });
+            match found {
+                Ok(_) => return Ok(true),
+                Err(Stop::Io(error)) => return Err(error),
+                Err(Stop::Bad(_)) if budget == 0 => return Ok(false),
+                Err(Stop::Bad(_)) => self.offset += ALIGNMENT,
+            }
+        }
+        Ok(false)
+    }
+
     /// One past the last byte of `from..end` that is not zero; `from` if all are.
     pub(crate) fn written_end(segment: &Segment, from: u64, end: u64) -> io::Result<u64> {
         let mut written = from;

@@ -85,6 +85,10 @@ fn a_missing_sector_before_intact_ones_is_a_torn_tail_if_nothing_there_was_flush
             "{from}: {recovery:?}"
         );
         assert!(recovery.log_end >= Lsn(1), "{from}: {recovery:?}");
+        if recovery.log_end < Lsn(3) {
+            let followed = matches!(recovery.verdict, Verdict::TornTail { followed: true, .. });
+            assert!(followed, "{from}: the last batch is whole, no crash of a process leaves that: {recovery:?}");
+        }
     }
 }
 
@@ -96,7 +100,9 @@ fn the_report_says_where_the_log_was_cut_and_how_much_is_gone() {
     torn[end - 1] ^= 1;
     fs.set_content(&path("000001.log"), &torn);
     let (_, recovery) = open(&fs);
-    let Verdict::TornTail { segment: 1, offset, lsn: Lsn(3) } = recovery.verdict else { panic!("{recovery:?}") };
+    let Verdict::TornTail { segment: 1, offset, lsn: Lsn(3), followed: false } = recovery.verdict else {
+        panic!("{recovery:?}")
+    };
     assert_eq!(recovery.cut_bytes, end as u64 - offset);
     assert_eq!((recovery.records, recovery.log_end, recovery.flushed_end), (3, Lsn(3), Lsn(1)));
 }
