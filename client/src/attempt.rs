@@ -9,7 +9,7 @@ use simplekv_types::{Failure, FailureCode, GroupTime, NodeId, ReadPolicy, Reply}
 
 use crate::balance;
 use crate::error::{Error, TransportError};
-use crate::topology::{Group, Topology};
+use crate::topology::Topology;
 use crate::{RequestId, Target};
 
 /// How many redirects in a row are followed without a pause: nodes that disagree must not make a request spin between them.
@@ -199,8 +199,8 @@ pub(crate) fn decide(
     time: &mut Time<'_>,
     draw: Draw<'_>,
 ) -> Action {
-    let elapsed = time.elapsed;
-    let mut case = Case { plan, progress, topology, elapsed, budget: time.budget, draw };
+    let Time { elapsed, millis, .. } = *time;
+    let mut case = Case { plan, progress, topology, elapsed, millis, budget: time.budget, draw };
     match outcome {
         Outcome::Ready => case.on_ready(),
         Outcome::Answered(Reply::Error(failure)) => case.on_failure(failure),
@@ -256,6 +256,8 @@ pub(crate) fn leader(plan: &Plan, topology: &Topology) -> Option<NodeId> {
 pub(crate) struct Time<'a> {
     /// Since the request was made.
     pub(crate) elapsed: Duration,
+    /// Milliseconds of this process, as group times are observed by.
+    pub(crate) millis: u64,
     /// Takes one retry out of the client's budget; `false` if it is empty. Asked only when there is something to retry.
     pub(crate) budget: &'a mut dyn FnMut() -> bool,
 }
@@ -265,6 +267,7 @@ struct Case<'a> {
     progress: &'a mut Progress,
     topology: &'a Topology,
     elapsed: Duration,
+    millis: u64,
     budget: &'a mut dyn FnMut() -> bool,
     draw: Draw<'a>,
 }
@@ -374,7 +377,8 @@ impl Case<'_> {
         if id.deadline > GroupTime::ZERO {
             return true;
         }
-        let time = self.topology.group_of(self.plan.target).map_or(GroupTime::ZERO, Group::time);
+        let time =
+            self.topology.group_of(self.plan.target).map_or(GroupTime::ZERO, |group| group.clock.at(self.millis));
         if time == GroupTime::ZERO {
             return false;
         }

@@ -24,7 +24,7 @@ use crate::sequence::{Sequence, WriteNumber};
 use crate::singleflight::{Flight, FlightKey, Flights, Join, landed};
 use crate::slot_cache::SlotCache;
 use crate::stats::Stats;
-use crate::topology::Topology;
+use crate::topology::{Topology, process_millis};
 use crate::transport::Transport;
 use crate::{Kind, Options, RequestId, Target};
 use run::Request;
@@ -249,7 +249,7 @@ impl Core {
 
     fn observe(&self, target: Target, time: GroupTime) {
         if let Some(group) = self.slots.load().group_of(target) {
-            group.clock.observe(time);
+            group.clock.observe(time, process_millis());
         }
     }
 

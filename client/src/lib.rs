@@ -35,6 +35,8 @@ mod lane;
 mod options;
 mod pool;
 mod request;
+#[cfg(feature = "sans-io")]
+pub mod sans_io;
 mod scatter;
 mod sequence;
 mod singleflight;

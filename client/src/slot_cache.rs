@@ -8,7 +8,7 @@ use simplekv_types::Failure;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
-use crate::topology::Topology;
+use crate::topology::{Topology, process_millis};
 
 /// The newest topology. Reading it takes no lock.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl SlotCache {
             }
             for group in topology.groups() {
                 if let Some(known) = current.group(group.id) {
-                    known.clock.observe(group.time());
+                    known.clock.observe(group.time(), process_millis());
                 }
             }
             (topology.version() > current.version()).then(|| topology.succeeding(current))
@@ -61,15 +61,7 @@ impl SlotCache {
 
     /// Applies what a redirect says about one slot or group, if it is news.
     pub(crate) fn learn(&self, failure: &Failure) -> bool {
-        match failure {
-            Failure::Moved { slot, group, version, .. } => {
-                self.replace(|current| current.with_moved(*slot, *group, *version))
-            }
-            Failure::NotLeader { group, leader: Some(leader), epoch, .. } => {
-                self.replace(|current| current.with_leader(*group, *leader, *epoch))
-            }
-            _ => false,
-        }
+        self.replace(|current| current.learning(failure))
     }
 
     fn replace(&self, next: impl FnOnce(&Topology) -> Option<Topology>) -> bool {

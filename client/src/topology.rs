@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use simplekv_types::{
-    ClusterId, Epoch, GroupId, GroupTime, NodeAddresses, NodeId, SLOT_COUNT, Slot, SlotMapVersion, SlotRange,
+    ClusterId, Epoch, Failure, GroupId, GroupTime, NodeAddresses, NodeId, SLOT_COUNT, Slot, SlotMapVersion, SlotRange,
 };
 
 use crate::Target;
@@ -43,25 +43,31 @@ impl Node {
 pub(crate) struct GroupClock(AtomicU64);
 
 impl GroupClock {
-    pub(crate) fn observe(&self, time: GroupTime) {
-        let ahead = time.0.saturating_sub(process_millis());
+    /// The group's time was heard of, when `millis` had passed of this process.
+    pub(crate) fn observe(&self, time: GroupTime, millis: u64) {
+        let ahead = time.0.saturating_sub(millis);
         // Almost every observation is no news: a look is cheaper than a write to a line all cores share.
         if self.0.load(Ordering::Relaxed) < ahead {
             self.0.fetch_max(ahead, Ordering::Relaxed);
         }
     }
 
-    /// About what the group's time is now; zero if none was heard of.
-    pub(crate) fn now(&self) -> GroupTime {
+    /// About what the group's time is when `millis` have passed of this process; zero if none was heard of.
+    pub(crate) fn at(&self, millis: u64) -> GroupTime {
         match self.0.load(Ordering::Relaxed) {
             0 => GroupTime::ZERO,
-            ahead => GroupTime(ahead.saturating_add(process_millis())),
+            ahead => GroupTime(ahead.saturating_add(millis)),
         }
+    }
+
+    /// Takes over what another one knows of the same group.
+    fn join(&self, other: &Self) {
+        self.0.fetch_max(other.0.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
 /// Milliseconds since some moment of this process.
-fn process_millis() -> u64 {
+pub(crate) fn process_millis() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -95,7 +101,7 @@ impl Group {
     /// About what the group's time is now; zero if none was heard of.
     #[must_use]
     pub fn time(&self) -> GroupTime {
-        self.clock.now()
+        self.clock.at(process_millis())
     }
 }
 
@@ -287,13 +293,22 @@ impl Topology {
         Some(next)
     }
 
+    /// What a failure teaches; `None` if that is not news.
+    pub(crate) fn learning(&self, failure: &Failure) -> Option<Self> {
+        match failure {
+            Failure::Moved { slot, group, version, .. } => self.with_moved(*slot, *group, *version),
+            Failure::NotLeader { group, leader: Some(leader), epoch, .. } => self.with_leader(*group, *leader, *epoch),
+            _ => None,
+        }
+    }
+
     /// This topology, having replaced `previous`: keeps its group clocks, and of what redirects taught it whatever is newer.
     pub(crate) fn succeeding(mut self, previous: &Self) -> Self {
         for old in &previous.groups {
             let Some(index) = self.group_index(old.id) else { continue };
             let leader_is_known = old.leader.is_some_and(|leader| self.node(leader).is_some());
             let Some(group) = self.groups.get_mut(index) else { continue };
-            old.clock.observe(group.clock.now());
+            old.clock.join(&group.clock);
             group.clock = Arc::clone(&old.clock);
             if old.epoch > group.epoch && leader_is_known {
                 group.epoch = old.epoch;
@@ -377,9 +392,9 @@ pub(crate) mod tests {
     #[test]
     fn group_time_survives_a_new_topology_and_never_falls() {
         let old = two_groups(1);
-        old.group(GroupId(1)).unwrap().clock.observe(GroupTime(50_000_000));
+        old.group(GroupId(1)).unwrap().clock.observe(GroupTime(50_000_000), process_millis());
         let new = two_groups(2);
-        new.group(GroupId(1)).unwrap().clock.observe(GroupTime(40_000_000));
+        new.group(GroupId(1)).unwrap().clock.observe(GroupTime(40_000_000), process_millis());
         assert!(new.succeeding(&old).group(GroupId(1)).unwrap().time() >= GroupTime(50_000_000));
     }
 }

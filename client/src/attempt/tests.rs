@@ -3,6 +3,7 @@ use std::sync::Arc;
 use simplekv_types::{ClientId, Epoch, GroupId, GroupTime, Seq, Slot, SlotMapVersion};
 
 use super::*;
+use crate::topology::process_millis;
 use crate::topology::tests::{slot, two_groups};
 
 const TOTAL: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ impl Story {
 
     fn after(&mut self, outcome: Outcome) -> String {
         let budget = self.budget;
-        let mut time = Time { elapsed: self.elapsed, budget: &mut || budget };
+        let mut time = Time { elapsed: self.elapsed, millis: process_millis(), budget: &mut || budget };
         match decide(&mut self.plan, &mut self.progress, outcome, &self.topology, &mut time, draw(0)) {
             Action::Send { to, attempt, timeout } => format!("send {to} #{attempt} {}ms", timeout.as_millis()),
             Action::Pause { step, over_budget, refresh } => {
@@ -55,7 +56,7 @@ impl Story {
     /// The group's time becomes known, if it is told.
     fn hear_of(&self, time: Option<u64>) {
         let group = self.topology.group(GroupId(1)).unwrap();
-        time.into_iter().for_each(|time| group.clock.observe(GroupTime(time)));
+        time.into_iter().for_each(|time| group.clock.observe(GroupTime(time), process_millis()));
     }
 
     fn deadline(&self) -> u64 {

@@ -17,7 +17,7 @@ use crate::balance::Underway;
 use crate::error::{Error, Result};
 use crate::lane::{Delivery, Op, Parcel, Passage};
 use crate::pool::Places;
-use crate::topology::Topology;
+use crate::topology::{Topology, process_millis};
 use crate::transport::WireOp;
 
 /// Requests for one target that are executed in this order. Almost always one.
@@ -189,7 +189,7 @@ impl Core {
             let Some(outcome) = request.outcome() else { continue };
             let was_answered = matches!(outcome, Outcome::Answered(_));
             let mut budget = || self.withdraw();
-            let mut time = Time { elapsed, budget: &mut budget };
+            let mut time = Time { elapsed, millis: process_millis(), budget: &mut budget };
             let Request { plan, progress, .. } = request;
             let draw = Draw { dice: rand::random(), cost: &|node| self.balance.cost(node) };
             match attempt::decide(plan, progress, outcome, &topology, &mut time, draw) {

@@ -7,7 +7,7 @@ use simplekv_proto::v1;
 use simplekv_types::{Epoch, GroupId, GroupTime, NodeAddresses, NodeId, Reply, Slot, SlotMapVersion, SlotRange};
 
 use super::{Frame, OpReply, ReplyFrame, Update, WireOp};
-use crate::topology::{Group, Node, Topology};
+use crate::topology::{Group, Node, Topology, process_millis};
 
 pub(super) fn frame(frame: Frame) -> v1::RequestFrame {
     v1::RequestFrame {
@@ -75,7 +75,7 @@ fn group(wire: v1::Group) -> Group {
     let mut group = Group::new(GroupId(wire.id), Epoch(wire.epoch), leader, nodes(wire.replicas));
     group.in_sync = nodes(wire.in_sync);
     group.min_in_sync = wire.min_in_sync;
-    group.clock.observe(GroupTime(wire.group_time));
+    group.clock.observe(GroupTime(wire.group_time), process_millis());
     group
 }
 
