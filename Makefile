@@ -1,7 +1,7 @@
 # What people type. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run standalone cli test check fmt bench
+.PHONY: help run standalone cli test check fmt bench sim mutants
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,3 +32,15 @@ bench: ## Measure against Debian's redis-server, interleaved, and the gRPC lane 
 	cargo build --release --workspace --bins
 	target/release/simplekv-bench compare
 	target/release/simplekv-bench lane
+
+# SEED=N replays one schedule and prints what happened; SCHEDULES=N and FIRST=N choose how many, from which seed on.
+SCHEDULES ?= 100000
+FIRST ?= 1
+sim: ## Simulate whole clusters with everything failing: 100000 schedules, or SCHEDULES=N, or SEED=N alone
+	cargo build --profile sim -p simplekv-sim
+	target/sim/simplekv-sim $(if $(SEED),--seed $(SEED),--first $(FIRST) --schedules $(SCHEDULES))
+
+# ONLY=C10,C13 tries these alone.
+mutants: ## Break each rule of the protocol in turn: the simulator must notice every one
+	RUSTFLAGS="--cfg mutants" cargo build --profile sim --target-dir target/mutants -p simplekv-sim
+	target/mutants/sim/simplekv-sim --mutants --schedules 20000 $(if $(ONLY),--only $(ONLY))

@@ -120,7 +120,7 @@ const RULES: [Confined; 10] = [
             "client/src/attempt/",
             "client/src/error.rs",
             // Takes the news out of a redirect, whatever becomes of the request.
-            "client/src/slot_cache.rs",
+            "client/src/topology.rs",
         ],
         why: "one function decides what follows from an outcome",
     },

@@ -1,0 +1,142 @@
+//! Who has seen everything, and believes nobody.
+
+use std::collections::BTreeMap;
+
+use simplekv_engine::LogReader;
+use simplekv_types::{Batch, Epoch, GroupId, Lsn, NodeId, RunId};
+
+use crate::rng::Rng;
+
+/// A batch, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trace {
+    pub(crate) epoch: Epoch,
+    content: u64,
+}
+
+impl Trace {
+    pub(crate) fn of(batch: &Batch) -> Self {
+        let mut sum = Rng::new(batch.base.0 ^ batch.time.0.rotate_left(32) ^ u64::from(batch.count));
+        let mut content = sum.next();
+        for chunk in batch.records.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+            content = Rng::new(content ^ u64::from_le_bytes(word)).next();
+        }
+        Self { epoch: batch.epoch, content }
+    }
+}
+
+/// What one replica's log holds: its batches by their ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shadow {
+    batches: BTreeMap<Lsn, Trace>,
+    /// Up to here it was compared with what is committed.
+    pub(crate) applied: Lsn,
+}
+
+impl Shadow {
+    pub(crate) fn end(&self) -> Lsn {
+        self.batches.last_key_value().map_or(Lsn::ZERO, |(end, _)| *end)
+    }
+
+    pub(crate) fn ending(&self, end: Lsn) -> Option<Trace> {
+        self.batches.get(&end).copied()
+    }
+
+    /// Follows the log. Returns what was dropped from its end.
+    pub(crate) fn follow(&mut self, log: &LogReader, log_end: Lsn, last_epoch: Epoch) -> Vec<(Lsn, Trace)> {
+        let last = self.batches.last_key_value();
+        if self.end() == log_end && last.is_none_or(|(_, last)| last.epoch == last_epoch) {
+            return Vec::new();
+        }
+        if log_end >= self.end() && self.last_is_there(log) {
+            self.batches.extend(read(log, self.end(), log_end));
+            return Vec::new();
+        }
+        let before = std::mem::replace(&mut self.batches, read(log, Lsn::ZERO, log_end).collect());
+        before.into_iter().filter(|(end, trace)| self.batches.get(end) != Some(trace)).collect()
+    }
+
+    fn last_is_there(&self, log: &LogReader) -> bool {
+        let Some((end, last)) = self.batches.last_key_value() else { return true };
+        let before = self.batches.range(..end).next_back().map_or(Lsn::ZERO, |(end, _)| *end);
+        log.read(before, 1)
+            .is_ok_and(|found| found.first().is_some_and(|batch| batch.end() == *end && Trace::of(batch) == *last))
+    }
+}
+
+/// The batches of a log, from one of their beginnings on.
+fn read(log: &LogReader, from: Lsn, log_end: Lsn) -> impl Iterator<Item = (Lsn, Trace)> {
+    let mut found = Vec::new();
+    let mut next = from;
+    while next < log_end {
+        let Ok(batches) = log.read(next, 1 << 20) else { break };
+        let Some(last) = batches.last() else { break };
+        next = last.end();
+        found.extend(batches.iter().map(|batch| (batch.end(), Trace::of(batch))));
+    }
+    found.into_iter()
+}
+
+/// What has happened in one group, seen from outside.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    committed: BTreeMap<Lsn, Trace>,
+    /// Which process led which epoch.
+    leaders: BTreeMap<Epoch, (NodeId, RunId)>,
+    /// The greatest epoch whose gate has opened anywhere.
+    pub(crate) greatest_open: Epoch,
+}
+
+impl Oracle {
+    /// First LSN not committed.
+    pub(crate) fn committed_end(&self) -> Lsn {
+        self.committed.last_key_value().map_or(Lsn::ZERO, |(end, _)| *end)
+    }
+
+    /// The epoch of the last committed record.
+    pub(crate) fn committed_epoch(&self) -> Epoch {
+        self.committed.last_key_value().map_or(Epoch::ZERO, |(_, trace)| trace.epoch)
+    }
+
+    /// A replica has applied its log up to `applied`. Returns whether somebody's first.
+    pub(crate) fn apply(&mut self, who: NodeId, group: GroupId, shadow: &mut Shadow, applied: Lsn) -> bool {
+        let mut news = false;
+        let fresh: Vec<(Lsn, Trace)> = shadow
+            .batches
+            .range((std::ops::Bound::Excluded(shadow.applied), std::ops::Bound::Included(applied)))
+            .map(|(end, trace)| (*end, *trace))
+            .collect();
+        for (end, trace) in fresh {
+            match self.committed.get(&end) {
+                Some(committed) => assert_eq!(*committed, trace, "{who} applies another batch of {group} at {end}"),
+                None => {
+                    assert!(end > self.committed_end(), "{who} applies {group} up to {end}, inside another's batch");
+                    self.committed.insert(end, trace);
+                    news = true;
+                }
+            }
+        }
+        shadow.applied = shadow.applied.max(applied);
+        news
+    }
+
+    /// Nothing committed may ever be dropped, by anybody.
+    pub(crate) fn drop_batches(&self, who: NodeId, group: GroupId, dropped: &[(Lsn, Trace)]) {
+        for (end, trace) in dropped {
+            assert!(self.committed.get(end) != Some(trace), "{who} truncates what {group} has committed up to {end}");
+        }
+    }
+
+    pub(crate) fn lead(&mut self, group: GroupId, epoch: Epoch, node: NodeId, run: RunId) {
+        let leader = *self.leaders.entry(epoch).or_insert((node, run));
+        assert_eq!(leader, (node, run), "two lead epoch {epoch} of {group}");
+    }
+
+    /// Whether a log holds everything committed: it does if it holds the last of it, since logs that agree on a batch agree on
+    /// everything before.
+    pub(crate) fn is_held_by(&self, log: &Shadow) -> bool {
+        self.committed.last_key_value().is_none_or(|(end, trace)| log.ending(*end) == Some(*trace))
+    }
+}
