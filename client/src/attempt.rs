@@ -34,8 +34,8 @@ pub(crate) struct Plan {
     pub(crate) total: Duration,
     /// How long one attempt is waited for.
     pub(crate) attempt: Duration,
-    /// Whether a linearizable read may be answered by any in-sync replica. Not one among others that go to the leader together, and
-    /// not one about all keys of a group.
+    /// Whether a read may be answered by another replica than the leader, if its policy allows that. Not one among writes, which go to
+    /// the leader together, and not one about all keys of a group.
     pub(crate) spread: bool,
 }
 
@@ -170,7 +170,9 @@ enum Remedy {
 fn remedy(code: FailureCode) -> Remedy {
     match code {
         FailureCode::WrongType | FailureCode::Command => Remedy::Result,
-        FailureCode::CrossSlot | FailureCode::TooLarge | FailureCode::Corrupt => Remedy::Refusal,
+        FailureCode::CrossSlot | FailureCode::TooLarge | FailureCode::Corrupt | FailureCode::TokenLost => {
+            Remedy::Refusal
+        }
         FailureCode::Moved | FailureCode::NotLeader => Remedy::Redirect,
         FailureCode::NoLeader | FailureCode::NotServing | FailureCode::Loading => Remedy::Wait { refresh: true },
         // A replica that lags is taken out of the in-sync set within a second: a client that gave up before would see every crash.
@@ -186,8 +188,10 @@ fn remedy(code: FailureCode) -> Remedy {
 pub(crate) struct Draw<'a> {
     /// A random number.
     pub(crate) dice: u32,
-    /// What to expect of a node, for comparing.
+    /// What to expect of a node, for comparing; the greatest there is if it is better left alone.
     pub(crate) cost: &'a dyn Fn(NodeId) -> u64,
+    /// Where this client is; empty if it does not say. Replicas there come first.
+    pub(crate) zone: &'a str,
 }
 
 /// The next action.
@@ -229,22 +233,34 @@ pub(crate) fn abandon(plan: &Plan, progress: &Progress, last: Error) -> Error {
 pub(crate) fn route(plan: &Plan, topology: &Topology, avoid: Option<NodeId>, draw: Draw<'_>) -> Option<NodeId> {
     let group = topology.group_of(plan.target)?;
     let leader = leader(plan, topology);
-    let anyone = match plan.access {
-        Access::Read(ReadPolicy::Any) => true,
-        // Without a leader nobody's lease lasts.
-        Access::Read(ReadPolicy::Linearizable) => plan.spread && leader.is_some(),
-        Access::Read(_) | Access::Write(_) => false,
+    let is_about_keys = matches!(plan.target, Target::Slot(_));
+    let replicas = match plan.access {
+        Access::Read(ReadPolicy::Any) if is_about_keys => Some(&*group.replicas),
+        Access::Read(policy) if plan.spread => who_may_answer(policy, group),
+        Access::Read(_) | Access::Write(_) => None,
     };
-    if !anyone {
-        return leader;
-    }
-    let candidates: Vec<NodeId> = group
-        .in_sync
+    let Some(replicas) = replicas else { return leader };
+    let is_live = |node: NodeId| topology.node(node).is_some_and(|node| node.live);
+    let candidates: Vec<NodeId> =
+        replicas.iter().copied().filter(|&node| Some(node) != avoid && is_live(node)).collect();
+    let is_near = |node: NodeId| topology.node(node).is_some_and(|node| node.zone == draw.zone);
+    let near: Vec<NodeId> = candidates
         .iter()
         .copied()
-        .filter(|&node| Some(node) != avoid && topology.node(node).is_some_and(|node| node.live))
+        .filter(|&node| !draw.zone.is_empty() && is_near(node) && (draw.cost)(node) < u64::MAX)
         .collect();
-    balance::choose(&candidates, draw.dice, draw.cost).or(leader)
+    let candidates = if near.is_empty() { &candidates } else { &near };
+    balance::choose(candidates, draw.dice, draw.cost).or(leader)
+}
+
+/// The replicas a read with a promise may be sent to; `None` if only to the leader.
+fn who_may_answer(policy: ReadPolicy, group: &Group) -> Option<&[NodeId]> {
+    match policy {
+        ReadPolicy::Session { .. } | ReadPolicy::Bounded { .. } => Some(&group.in_sync),
+        // Without a leader nobody's lease lasts.
+        ReadPolicy::Linearizable => group.leader.map(|_| &*group.in_sync),
+        _ => None,
+    }
 }
 
 /// The leader of the group a request is for.

@@ -49,6 +49,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Where this client is: reads that several replicas may answer go to those whose node is configured with the same zone, as long
+    /// as one of them answers. Default: nowhere in particular.
+    pub fn zone(mut self, zone: impl Into<String>) -> Self {
+        self.config.zone = zone.into();
+        self
+    }
+
     /// How long things may take.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.config.timeouts = timeouts;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use simplekv_types::{ClientId, GroupId, GroupTime, Reply, Seq, Slot};
+use simplekv_types::{ClientId, GroupId, GroupTime, ReadPolicy, Reply, Seq, SessionToken, Slot};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::request::{Cmd, Del, Exists, Expire, Get, Incr, MGet, MSet, Persist, Scan, Set, Ttl};
+use crate::session::{Ledger, Session};
 use crate::topology::Topology;
 use crate::transport::Transport;
 use crate::watcher::Watcher;
@@ -27,6 +28,8 @@ use crate::{ClientStats, Key, Kind, Options, RequestId, Target, Value};
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// What reads must not be older than.
+    session: Option<Arc<Ledger>>,
 }
 
 struct Shared {
@@ -77,7 +80,8 @@ impl Client {
             seeds,
             backoff,
         };
-        (Self { shared: Arc::new(Shared { core, watcher: std::sync::OnceLock::new() }) }, watcher)
+        let shared = Arc::new(Shared { core, watcher: std::sync::OnceLock::new() });
+        (Self { shared, session: None }, watcher)
     }
 
     pub(crate) fn start(&self, watcher: Watcher) {
@@ -86,6 +90,30 @@ impl Client {
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.shared.core
+    }
+
+    /// The same client, reading and writing in a session.
+    pub(crate) fn within(&self, ledger: Arc<Ledger>) -> Self {
+        Self { shared: Arc::clone(&self.shared), session: Some(ledger) }
+    }
+
+    /// Which replicas may answer reads that do not say themselves, outside of sessions.
+    #[must_use]
+    pub fn read_policy(&self) -> ReadPolicy {
+        self.core().config.read_policy
+    }
+
+    /// Begins a session: reads made through it see everything that was read and written through it before, on any replica. That
+    /// spreads reads over all replicas, at the price that what others write may be seen a little later.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        self.resume(SessionToken::new())
+    }
+
+    /// Goes on with a session of which this token was taken, here or anywhere else.
+    #[must_use]
+    pub fn resume(&self, token: SessionToken) -> Session {
+        Session::new(self, token)
     }
 
     /// The value of a key, `None` if there is none.
@@ -167,7 +195,7 @@ impl Client {
         kind: Kind,
         options: Options,
     ) -> Result<Reply> {
-        self.core().execute(target.into(), args.into(), kind, options).await
+        self.core().execute(target.into(), args.into(), kind, options, self.session.as_ref()).await
     }
 
     /// Runs a command without keys on every group at once, by group id. Groups that come or go meanwhile may be missed. As long as no
@@ -192,7 +220,7 @@ impl Client {
         let topology = Arc::clone(&self.core().slots.load());
         let each = topology.groups().iter().map(|group| group.id).map(|group| {
             let args = Arc::clone(&args);
-            async move { (group, self.core().execute(Target::Group(group), args, kind, options).await) }
+            async move { (group, self.execute(group, args, kind, options).await) }
         });
         futures::future::join_all(each).await
     }
@@ -208,7 +236,7 @@ impl Client {
         commands: Vec<(Arc<[Bytes]>, Kind)>,
         options: Options,
     ) -> Vec<Result<Reply>> {
-        self.core().execute_in_order(target.into(), commands, options).await
+        self.core().execute_in_order(target.into(), commands, options, self.session.as_ref()).await
     }
 
     /// An identity for a write to `key`, to be stored before the write is made. Making the write again under the same identity,

@@ -43,6 +43,8 @@ pub(crate) struct Config {
     /// Where to ask for the topology first, as `host:port`. At least one.
     pub(crate) seeds: Vec<Arc<str>>,
     pub(crate) read_policy: ReadPolicy,
+    /// Where this client is; empty if it does not say.
+    pub(crate) zone: String,
     pub(crate) timeouts: Timeouts,
     pub(crate) backoff: Backoff,
     /// How often a group that is there may refuse a request before that is the answer.
@@ -59,6 +61,7 @@ impl Config {
         Self {
             seeds: Vec::new(),
             read_policy: ReadPolicy::default(),
+            zone: String::new(),
             timeouts: Timeouts::default(),
             backoff: Backoff::default(),
             refusals_max: 4,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use simplekv_types::{GroupTime, Reply, Seq};
+use simplekv_types::{Failure, GroupTime, ReadPolicy, Reply, Seq};
 use smallvec::smallvec;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -21,7 +21,8 @@ use crate::error::{Error, Result};
 use crate::lane::Surroundings;
 use crate::pool::{Bounds, Places, Pool};
 use crate::sequence::{Sequence, WriteNumber};
-use crate::singleflight::{Flight, FlightKey, Flights, Join, landed};
+use crate::session::{Answered, Floor, Ledger};
+use crate::singleflight::{Flight, FlightKey, Flights, Join, asked_for, landed};
 use crate::slot_cache::SlotCache;
 use crate::stats::Stats;
 use crate::topology::{Topology, process_millis};
@@ -56,6 +57,11 @@ struct Write {
     _number: Option<WriteNumber>,
 }
 
+/// What a session's reads must not be older than.
+fn floor(session: Option<&Arc<Ledger>>) -> Floor {
+    session.map_or(Floor::Nothing, |ledger| Floor::Session(Arc::clone(ledger)))
+}
+
 impl Core {
     pub(crate) fn new(config: Config, transport: Arc<dyn Transport>) -> Self {
         let slots = Arc::new(SlotCache::new());
@@ -87,21 +93,21 @@ impl Core {
         args: Arc<[Bytes]>,
         kind: Kind,
         options: Options,
+        session: Option<&Arc<Ledger>>,
     ) -> Result<Reply> {
         self.stats.requests.increment();
+        let policy = self.policy(&options, session);
         let result = match self.admit(1) {
-            Ok(_places) if self.may_share(kind, &options) => {
-                let policy = options.read.unwrap_or(self.config.read_policy);
-                self.share(FlightKey { target, policy, args }, Join::of(policy), options.lane).await
-            }
-            Ok(_places) => {
-                let request = self.request(target, args, kind, &options);
-                self.run_alone(request, options.lane).await
-            }
+            Ok(_places) => match self.may_share(kind, target, policy, &options, session) {
+                Some(rule) => self.share(FlightKey { target, policy, args }, rule, options.lane, session).await,
+                None => {
+                    let request = self.request(target, args, kind, &options, floor(session), policy);
+                    self.run_alone(request, options.lane).await
+                }
+            },
             Err(error) => Err(error),
         };
-        self.count(&result);
-        result
+        self.conclude(result, session)
     }
 
     /// Runs requests for one target, each seeing what those before it did. One that fails does not stop those after it.
@@ -110,17 +116,33 @@ impl Core {
         target: Target,
         commands: Vec<(Arc<[Bytes]>, Kind)>,
         options: Options,
+        session: Option<&Arc<Ledger>>,
     ) -> Vec<Result<Reply>> {
         self.stats.requests.add(commands.len() as u64);
+        let policy = self.policy(&options, session);
         let results = match self.admit(commands.len()) {
             Ok(_places) => {
-                let requests = commands.into_iter().map(|(args, kind)| self.request(target, args, kind, &options));
-                self.run(requests.collect(), options.lane).await
+                let writes = commands.iter().any(|(_, kind)| *kind == Kind::Write);
+                let request = |(args, kind)| {
+                    let mut request = self.request(target, args, kind, &options, floor(session), policy);
+                    if writes {
+                        request.follow_the_writes();
+                        return request;
+                    }
+                    // Nothing orders them but that they are read from one replica, one after the other.
+                    request.alone()
+                };
+                self.run(commands.into_iter().map(request).collect(), options.lane).await
             }
             Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
         };
-        results.iter().for_each(|result| self.count(result));
-        results.into_vec()
+        results.into_iter().map(|result| self.conclude(result, session)).collect()
+    }
+
+    /// Which replicas may answer a read.
+    fn policy(&self, options: &Options, session: Option<&Arc<Ledger>>) -> ReadPolicy {
+        let default = if session.is_some() { ReadPolicy::SESSION } else { self.config.read_policy };
+        options.read.unwrap_or(default)
     }
 
     fn admit(&self, wanted: usize) -> Result<Places> {
@@ -133,60 +155,121 @@ impl Core {
         })
     }
 
-    fn count(&self, result: &Result<Reply>) {
-        if let Err(error) = result {
-            self.stats.failures.increment();
-            debug!(error = %error, "request failed");
+    /// Takes down what came of a request.
+    fn conclude(&self, result: Result<Answered>, session: Option<&Arc<Ledger>>) -> Result<Reply> {
+        match &result {
+            Ok(answered) => {
+                if let (Some(ledger), Some(seen)) = (session, answered.seen) {
+                    ledger.observe(seen);
+                }
+            }
+            Err(error) => {
+                self.stats.failures.increment();
+                debug!(error = %error, "request failed");
+            }
+        }
+        result.map(|answered| answered.reply)
+    }
+
+    /// Which flights a request may join; `None` if it must make its own way. A read with a deadline of its own would impose it on those
+    /// who share it.
+    fn may_share(
+        &self,
+        kind: Kind,
+        target: Target,
+        policy: ReadPolicy,
+        options: &Options,
+        session: Option<&Arc<Ledger>>,
+    ) -> Option<Join> {
+        let is_plain = options.share && options.retry && options.timeout.is_none();
+        if !self.config.share_reads || kind == Kind::Write || !is_plain {
+            return None;
+        }
+        match (policy, session) {
+            // What such a read may share depends on two promises at once.
+            (ReadPolicy::Bounded { .. }, Some(_)) => None,
+            (ReadPolicy::Session { .. }, Some(ledger)) => {
+                // Without knowing whose answer it will be, nobody can say what that must cover.
+                let group = self.slots.load().group_of(target)?.id;
+                Some(Join::Covering(ledger.position(group)))
+            }
+            (policy, _) => Some(Join::of(policy)),
         }
     }
 
-    /// A read with a deadline of its own would impose it on those who share it.
-    fn may_share(&self, kind: Kind, options: &Options) -> bool {
-        let is_plain = options.share && options.retry && options.timeout.is_none();
-        self.config.share_reads && kind == Kind::Read && is_plain
-    }
-
-    async fn share(self: &Arc<Self>, key: FlightKey, rule: Join, lane: Option<usize>) -> Result<Reply> {
-        match self.flights.join(key, rule) {
+    async fn share(
+        self: &Arc<Self>,
+        key: FlightKey,
+        rule: Join,
+        lane: Option<usize>,
+        session: Option<&Arc<Ledger>>,
+    ) -> Result<Answered> {
+        match self.flights.join(key.clone(), rule) {
             Flight::Alone(solo) => {
                 self.stats.shared_reads_led.increment();
-                self.fly(solo.key(), lane).await
+                self.fly(solo.key(), floor(session), lane).await
             }
             Flight::Lead(lead, answer) => {
                 self.stats.shared_reads_led.increment();
                 let core = Arc::clone(self);
-                tokio::spawn(lead.run(move |key| {
+                tokio::spawn(lead.run(move |key, seen| {
                     let (core, key) = (Arc::clone(&core), key.clone());
-                    async move { core.fly(&key, lane).await }
+                    async move { core.fly(&key, seen.map_or(Floor::Nothing, Floor::Position), lane).await }
                 }));
-                landed(answer).await
+                self.own(landed(answer).await, &key, lane, session).await
             }
             Flight::Wait(answer) => {
                 self.stats.shared_reads_joined.increment();
                 let total = self.config.timeouts.total;
                 // The flight before mine may take its whole time and leave mine none of my own.
-                tokio::time::timeout(total, landed(answer)).await.unwrap_or_else(|_| {
+                let landed = tokio::time::timeout(total, landed(answer)).await.unwrap_or_else(|_| {
                     let last = Box::new(Error::NoAnswer { after: total });
                     Err(Error::Timeout { elapsed: total, attempts: 0, last })
-                })
+                });
+                self.own(landed, &key, lane, session).await
             }
         }
     }
 
-    async fn fly(&self, key: &FlightKey, lane: Option<usize>) -> Result<Reply> {
-        let options = Options::default().read(key.policy);
-        let request = self.request(key.target, Arc::clone(&key.args), Kind::Read, &options);
+    /// What came of a shared flight, for one of those on it. That what was seen is lost may be true of another's session only.
+    async fn own(
+        &self,
+        shared: Result<Answered>,
+        key: &FlightKey,
+        lane: Option<usize>,
+        session: Option<&Arc<Ledger>>,
+    ) -> Result<Answered> {
+        match shared {
+            Ok(Answered { reply: Reply::Error(Failure::TokenLost { .. }), .. }) => {
+                self.fly(key, floor(session), lane).await
+            }
+            shared => shared,
+        }
+    }
+
+    async fn fly(&self, key: &FlightKey, floor: Floor, lane: Option<usize>) -> Result<Answered> {
+        let policy = asked_for(key.policy);
+        let options = Options::default();
+        let request = self.request(key.target, Arc::clone(&key.args), Kind::Read, &options, floor, policy);
         self.run_alone(request, lane).await
     }
 
-    async fn run_alone(&self, request: Request, lane: Option<usize>) -> Result<Reply> {
+    async fn run_alone(&self, request: Request, lane: Option<usize>) -> Result<Answered> {
         let mut results = self.run(smallvec![request.alone()], lane).await;
         results.pop().expect("a request has a result")
     }
 
-    fn request(&self, target: Target, args: Arc<[Bytes]>, kind: Kind, options: &Options) -> Request {
+    fn request(
+        &self,
+        target: Target,
+        args: Arc<[Bytes]>,
+        kind: Kind,
+        options: &Options,
+        floor: Floor,
+        policy: ReadPolicy,
+    ) -> Request {
         let (access, write) = match kind {
-            Kind::Read => (Access::Read(options.read.unwrap_or(self.config.read_policy)), None),
+            Kind::Read => (Access::Read(policy), None),
             Kind::Write => {
                 let (id, write) = self.write(options).unzip();
                 (Access::Write(id), write)
@@ -197,7 +280,7 @@ impl Core {
         let attempt = if options.retry { self.config.timeouts.attempt.min(total) } else { total };
         let refusals_max = self.config.refusals_max;
         let plan = Plan { access, target, retry: options.retry, refusals_max, total, attempt, spread: false };
-        Request::new(plan, args, write)
+        Request::new(plan, args, write, floor)
     }
 
     /// The identity of a write; `None` if it needs none because it is never repeated.

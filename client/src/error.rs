@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use simplekv_types::{Failure, GroupId, Slot};
+use simplekv_types::{Failure, GroupId, InvalidToken, Slot};
 
 use crate::RequestId;
 
@@ -76,6 +76,15 @@ pub enum Error {
         /// The group's minimum.
         need: u32,
     },
+    /// What the session has seen of a group is lost: only a new session can read on.
+    #[error("what the session has seen of {group} is lost")]
+    TokenLost {
+        /// The group.
+        group: GroupId,
+    },
+    /// The text is not a session token.
+    #[error(transparent)]
+    InvalidToken(#[from] InvalidToken),
     /// The key holds another type than the command works on.
     #[error("the key holds another type")]
     WrongType,
@@ -155,6 +164,8 @@ impl Error {
             Self::OutcomeUnknown { id, .. } => id.is_some(),
             Self::Partial { source, .. } => source.is_retryable(),
             Self::Config { .. }
+            | Self::TokenLost { .. }
+            | Self::InvalidToken(_)
             | Self::WrongType
             | Self::CrossSlot { .. }
             | Self::TooLarge { .. }
@@ -185,6 +196,8 @@ impl Error {
             Self::NoLeader { .. } => "no_leader",
             Self::SlotUnserved { .. } => "slot_unserved",
             Self::NotEnoughInSync { .. } => "not_enough_in_sync",
+            Self::TokenLost { .. } => "token_lost",
+            Self::InvalidToken(_) => "invalid_token",
             Self::WrongType => "wrong_type",
             Self::CrossSlot { .. } => "cross_slot",
             Self::TooLarge { .. } => "too_large",
@@ -205,6 +218,7 @@ impl From<Failure> for Error {
             Failure::NoLeader { group } => Self::NoLeader { group },
             Failure::SlotUnserved { slot } => Self::SlotUnserved { slot },
             Failure::NoReplicas { in_sync, required } => Self::NotEnoughInSync { have: in_sync, need: required },
+            Failure::TokenLost { group } => Self::TokenLost { group },
             Failure::WrongType => Self::WrongType,
             Failure::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
             Failure::Busy { what } => Self::Overloaded { what },

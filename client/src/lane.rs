@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use simplekv_types::{ClientId, GroupTime, Reply, limits};
+use simplekv_types::{ClientId, GroupTime, limits};
 use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -17,6 +17,7 @@ use tracing::debug;
 
 use crate::backoff::Backoff;
 use crate::error::TransportError;
+use crate::session::Answered;
 use crate::slot_cache::SlotCache;
 use crate::stats::Stats;
 use crate::transport::{Frame, LaneLink, ReplyFrame, Transport, WireOp};
@@ -79,7 +80,7 @@ impl Passage {
 #[derive(Debug)]
 pub(crate) enum Delivery {
     Replied {
-        reply: Reply,
+        answered: Answered,
         group_time: GroupTime,
     },
     /// The stream could not be opened, or ended.
@@ -307,7 +308,10 @@ impl Task {
             // is the node's error; nothing is known then, and the attempt times out.
             if request.attempt.is_none_or(|attempt| attempt == answer.attempt) {
                 let delivery = match answer.reply {
-                    Ok(reply) => Delivery::Replied { reply, group_time: answer.group_time },
+                    Ok(reply) => {
+                        let answered = Answered { reply, seen: answer.seen };
+                        Delivery::Replied { answered, group_time: answer.group_time }
+                    }
                     Err(reason) => Delivery::Unreadable(self.error(&format!("unreadable answer: {reason}"))),
                 };
                 // The caller may have gone away; then the answer is nobody's.

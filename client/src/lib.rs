@@ -16,6 +16,26 @@
 //! # }
 //! ```
 //!
+//! # Reads that need not be linearizable
+//!
+//! A read may say with [`ReadPolicy`] which replicas may answer it, named by what it is promised. A [`Session`] is a client whose reads
+//! see what was read and written through it; its token carries that promise to other processes.
+//!
+//! ```no_run
+//! # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+//! use std::time::Duration;
+//! use simplekv_client::ReadPolicy;
+//!
+//! let session = kv.session();
+//! session.set("cart:1", "3 apples").await?;
+//! let token = session.token().to_string(); // to a cookie, say, and back in another process:
+//! let session = kv.resume(token.parse()?);
+//! assert!(session.get("cart:1").await?.is_some());
+//! let rough = kv.get("visits").read(ReadPolicy::Bounded { max_lag: Duration::from_secs(1) }).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # When something fails
 //!
 //! Requests are retried until their deadline (10 s unless set) with growing pauses, so a failover or a moving slot is a delay and
@@ -39,6 +59,7 @@ mod request;
 pub mod sans_io;
 mod scatter;
 mod sequence;
+mod session;
 mod singleflight;
 mod slot_cache;
 mod stats;
@@ -54,6 +75,7 @@ pub use error::{Error, Result, TransportError};
 pub use key::{Key, Value};
 pub use options::{Kind, Options, RequestId, Target};
 pub use request::{Cmd, Del, Exists, Expire, Expiry, Get, Incr, MGet, MSet, Persist, Scan, Set, Ttl};
-pub use simplekv_types::{Failure, GroupId, NodeId, ReadPolicy, Reply, Slot};
+pub use session::Session;
+pub use simplekv_types::{Failure, GroupId, InvalidToken, NodeId, Position, ReadPolicy, Reply, SessionToken, Slot};
 pub use stats::ClientStats;
 pub use topology::{Group, Node, Topology};

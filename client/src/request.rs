@@ -8,8 +8,6 @@ mod many;
 mod scan;
 mod strings;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use simplekv_types::{Reply, Slot};
 
@@ -91,7 +89,7 @@ use {awaitable, common_options, read_options, write_options};
 /// Runs a command on one key. `args` is the command's name, the key and what follows.
 async fn run(client: &Client, key: &Key, args: Vec<Bytes>, kind: Kind, options: Options) -> Result<Reply> {
     let target = Target::Slot(Slot::of_key(key.as_ref()));
-    refused(client.core().execute(target, Arc::from(args), kind, options).await?)
+    refused(client.execute(target, args, kind, options).await?)
 }
 
 /// Command and key as arguments, sharing the key's bytes.

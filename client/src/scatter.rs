@@ -8,9 +8,8 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use simplekv_types::{Reply, Slot};
 
-use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::{Kind, Options, Target};
+use crate::{Client, Kind, Options};
 
 /// The part of a command that concerns one slot.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub(crate) struct Part {
 
 /// Runs `command` with the items of each slot, all slots at once. An item is a key and what follows it.
 pub(crate) async fn scatter(
-    core: &Arc<Core>,
+    client: &Client,
     command: &'static str,
     items: Vec<Vec<Bytes>>,
     kind: Kind,
@@ -39,7 +38,7 @@ pub(crate) async fn scatter(
         .map(|(slot, indices)| {
             let of_slot = indices.iter().filter_map(|&i| items.get(i)).flatten().cloned();
             let args: Arc<[Bytes]> = std::iter::once(Bytes::from_static(command.as_bytes())).chain(of_slot).collect();
-            async move { Part { items: indices, result: core.execute(Target::Slot(slot), args, kind, options).await } }
+            async move { Part { items: indices, result: client.execute(slot, args, kind, options).await } }
         })
         .collect();
     parts.collect().await

@@ -12,12 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use simplekv_types::{ReadPolicy, Reply};
+use simplekv_types::{GroupId, Position, ReadPolicy};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::Target;
 use crate::error::{Error, Result};
+use crate::session::Answered;
 
 /// What makes two reads identical. The policy is part of it: answers are never shared between different promises.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,8 @@ pub(crate) enum Join {
     Unsent,
     /// One sent at most this long ago, or not yet.
     SentWithin(Duration),
+    /// One that sees at least this, whenever it was sent; or one that has not been sent, which then will.
+    Covering(Position),
     /// Any.
     Any,
 }
@@ -42,17 +45,34 @@ impl Join {
     /// The rule a read policy's promise allows.
     pub(crate) fn of(policy: ReadPolicy) -> Self {
         match policy {
-            // The answer's age is judged by the node when it answers; what the flight adds counts from when it was sent.
-            ReadPolicy::Bounded { max_lag } => Self::SentWithin(max_lag),
+            ReadPolicy::Bounded { max_lag } => Self::SentWithin(head_start(max_lag)),
             ReadPolicy::Any => Self::Any,
-            // A session read may join a flight with at least its own token; tokens do not travel yet, so it is held to the strictest
-            // rule, as is a policy this code does not know.
+            // A session that has seen nothing could join any; one has no reason to read that way. A policy this code does not know is
+            // held to the strictest rule.
             _ => Self::Unsent,
         }
     }
 }
 
-type Outcome = Result<Reply>;
+/// By how much a flight may have begun before a reader who joins it, if the answer may be this old.
+fn head_start(max_lag: Duration) -> Duration {
+    max_lag / 4
+}
+
+/// What a flight asks for, so that its answer keeps the promise of `policy` to everybody who may join it. A node judges the age of an
+/// answer when it answers; for those who joined, what the flight took until then is added.
+pub(crate) fn asked_for(policy: ReadPolicy) -> ReadPolicy {
+    match policy {
+        ReadPolicy::Bounded { max_lag } => ReadPolicy::Bounded { max_lag: max_lag - head_start(max_lag) },
+        policy => policy,
+    }
+}
+
+/// What a flight must see if the slot went from one group to another while readers gathered for it. No group has this number, so no
+/// group's answer will do but a linearizable one.
+const OF_SEVERAL_GROUPS: Position = Position::start(GroupId(0));
+
+type Outcome = Result<Answered>;
 type Waiter = oneshot::Sender<Outcome>;
 
 /// How long those on the next flight wait for the current one to land. Normally it lands within a round trip; but whoever flies it
@@ -86,6 +106,9 @@ struct Pair {
     sent: Instant,
     current: Vec<Waiter>,
     next: Vec<Waiter>,
+    /// What the current flight sees at least, and what the next one must.
+    current_seen: Option<Position>,
+    next_seen: Option<Position>,
     /// Tells the lead of the next flight that a solo has landed. `Some` exactly between the arrival of the first waiter behind a
     /// solo and the landing.
     landing: Option<oneshot::Sender<()>>,
@@ -102,8 +125,16 @@ impl Flights {
             Entry::Vacant(vacant) => {
                 let key = vacant.key().clone();
                 let (number, sent) = (self.number(), Instant::now());
-                let pair = |current| Pair { number, sent, current, next: Vec::new(), landing: None };
-                if rule == Join::Unsent {
+                let pair = |current| Pair {
+                    number,
+                    sent,
+                    current,
+                    next: Vec::new(),
+                    current_seen: None,
+                    next_seen: None,
+                    landing: None,
+                };
+                if matches!(rule, Join::Unsent | Join::Covering(_)) {
                     vacant.insert(pair(Vec::new()));
                     return Flight::Alone(Solo { flights: Arc::clone(self), key, number });
                 }
@@ -120,6 +151,9 @@ impl Flights {
         let may_join_current = match rule {
             Join::Unsent => false,
             Join::SentWithin(age) => pair.sent.elapsed() <= age,
+            Join::Covering(seen) => {
+                pair.current_seen.is_some_and(|current| current.group == seen.group && current.covers(&seen))
+            }
             Join::Any => true,
         };
         // A solo hands its answer to nobody else.
@@ -129,6 +163,13 @@ impl Flights {
             return Flight::Wait(answer);
         }
         pair.next.push(waiter);
+        if let Join::Covering(seen) = rule {
+            pair.next_seen = Some(match pair.next_seen {
+                None => seen,
+                Some(next) if next.group == seen.group => next.and(seen),
+                Some(_) => OF_SEVERAL_GROUPS,
+            });
+        }
         if !is_solo || pair.next.len() > 1 {
             return Flight::Wait(answer);
         }
@@ -142,7 +183,7 @@ impl Flights {
     }
 
     fn lead(self: &Arc<Self>, key: FlightKey, behind: Option<oneshot::Receiver<()>>) -> Lead {
-        Lead { flights: Arc::clone(self), key, behind, is_on_duty: true }
+        Lead { flights: Arc::clone(self), key, behind, seen: None, is_on_duty: true }
     }
 }
 
@@ -184,19 +225,24 @@ pub(crate) struct Lead {
     key: FlightKey,
     /// The landing of the solo in front, if there is one.
     behind: Option<oneshot::Receiver<()>>,
+    /// What the flight now to be flown must see.
+    seen: Option<Position>,
     /// Invariant: while set, the key is in the table, and no other lead is on it.
     is_on_duty: bool,
 }
 
 impl Lead {
-    pub(crate) async fn run<F: Future<Output = Outcome>>(mut self, fetch: impl Fn(&FlightKey) -> F) {
+    pub(crate) async fn run<F>(mut self, fetch: impl Fn(&FlightKey, Option<Position>) -> F)
+    where
+        F: Future<Output = Outcome>,
+    {
         if let Some(landed) = self.behind.take() {
             // Landed, given up, or still in the air after a long time: we go.
             let _ = tokio::time::timeout(PATIENCE, landed).await;
             self.turn_around();
         }
         while self.is_on_duty {
-            let outcome = fetch(&self.key).await;
+            let outcome = fetch(&self.key, self.seen).await;
             for waiter in self.turn_around() {
                 // A caller who has gone away takes no answer.
                 let _ = waiter.send(outcome.clone());
@@ -215,6 +261,8 @@ impl Lead {
         let next = std::mem::take(&mut pair.next);
         let landed = std::mem::replace(&mut pair.current, next);
         pair.sent = Instant::now();
+        self.seen = pair.next_seen.take();
+        pair.current_seen = self.seen;
         pair.number = self.flights.number();
         pair.landing = None;
         if pair.current.is_empty() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use futures::future::BoxFuture;
-use simplekv_types::{ClientId, Dedupe, GroupId, GroupTime, ReadPolicy, Reply, SlotMapVersion};
+use simplekv_types::{ClientId, Dedupe, GroupId, GroupTime, Position, ReadPolicy, Reply, SlotMapVersion};
 use tokio::sync::mpsc;
 
 use crate::error::TransportError;
@@ -68,13 +68,15 @@ pub(crate) struct WireOp {
     pub(crate) timeout_ms: u32,
     /// For commands without keys.
     pub(crate) group: Option<GroupId>,
+    /// What a read must not be older than.
+    pub(crate) seen: Option<Position>,
 }
 
 impl WireOp {
     /// The most bytes it takes in a frame.
     pub(crate) fn frame_bytes(&self) -> usize {
         // More than all its numbers take; and the tag and length of an argument.
-        const NUMBERS: usize = 128;
+        const NUMBERS: usize = 192;
         const AROUND_ARGUMENT: usize = 6;
         NUMBERS + self.args.iter().map(|arg| AROUND_ARGUMENT + arg.len()).sum::<usize>()
     }
@@ -96,4 +98,6 @@ pub(crate) struct OpReply {
     pub(crate) reply: Result<Reply, Arc<str>>,
     pub(crate) group_time: GroupTime,
     pub(crate) attempt: u32,
+    /// Where it was read or written.
+    pub(crate) seen: Option<Position>,
 }

@@ -9,18 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use simplekv_resp::Command;
-use simplekv_types::{ClientId, Dedupe, Failure, GroupId, GroupTime, NodeId, ReadPolicy, Reply, Slot};
+use simplekv_types::{
+    ClientId, Dedupe, Failure, GroupId, GroupTime, Lsn, NodeId, Position, ReadPolicy, Reply, SessionToken, Slot,
+};
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::group::{Answer, GroupRequest, Submission};
-use crate::hosted::Hosted;
+use crate::history::Standing;
+use crate::hosted::{Hosted, Order};
 use crate::routing::Routing;
 use crate::shared::{InFlight, Shared};
 use crate::{keyspace, read};
 
 /// How long a follower waits for what is on its way before it sends the reader to the leader.
 const DIRTY_PATIENCE: Duration = Duration::from_millis(20);
+/// How long a session may wait at most if it does not say how long it waits for anything.
+const SESSION_PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Which rules apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub(crate) struct Operation {
     pub(crate) command: Command,
     /// Ignored by writes.
     pub(crate) policy: ReadPolicy,
+    /// What the reader has seen before.
+    pub(crate) session: Option<Seen>,
     pub(crate) dedupe: Option<(ClientId, Dedupe)>,
     /// How long the caller waits; `None` for the node's own limit.
     pub(crate) timeout: Option<Duration>,
@@ -46,7 +54,26 @@ pub(crate) struct Operation {
 
 impl Operation {
     pub(crate) fn plain(command: Command) -> Self {
-        Self { command, policy: ReadPolicy::default(), dedupe: None, timeout: None, group: None }
+        Self { command, policy: ReadPolicy::default(), session: None, dedupe: None, timeout: None, group: None }
+    }
+}
+
+/// What a session has seen, as far as it was sent along.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// Of the group that the sender takes for the owner of the keys.
+    Of(Position),
+    /// Of all groups.
+    All(Arc<SessionToken>),
+}
+
+impl Seen {
+    /// What was seen of a group; `None` if that was not sent along.
+    fn of(&self, group: GroupId) -> Option<Position> {
+        match self {
+            Self::Of(position) => (position.group == group).then_some(*position),
+            Self::All(token) => Some(token.position(group)),
+        }
     }
 }
 
@@ -56,7 +83,18 @@ pub(crate) struct Execution {
     /// In the order of the operations; `None` while a group still works on it.
     answers: Vec<Option<Answer>>,
     outstanding: Vec<Outstanding>,
+    behind: Vec<Behind>,
     _in_flight: Option<InFlight>,
+}
+
+/// Reads of sessions that have seen more than was applied here.
+#[derive(Debug)]
+struct Behind {
+    group: Arc<Hosted>,
+    reads: Vec<Read>,
+    /// Tells when it is applied.
+    applied: oneshot::Receiver<Vec<Answer>>,
+    deadline: Instant,
 }
 
 #[derive(Debug)]
@@ -72,11 +110,22 @@ struct Outstanding {
 impl Execution {
     /// Whether nothing has to be waited for.
     pub(crate) fn is_done(&self) -> bool {
-        self.outstanding.is_empty()
+        self.outstanding.is_empty() && self.behind.is_empty()
     }
 
     /// The answers, in the order of the operations.
-    pub(crate) async fn finish(mut self) -> Vec<Answer> {
+    pub(crate) async fn finish(mut self, shared: &Shared) -> Vec<Answer> {
+        for Behind { group, reads, applied, deadline } in std::mem::take(&mut self.behind) {
+            // Whether it came in time or not: what is applied now decides.
+            let _ = tokio::time::timeout_at(deadline, applied).await;
+            let routing = shared.routing();
+            let later = read::execute(shared, &routing, &group, reads, &mut self.answers);
+            for Read { place, slot, .. } in later.behind {
+                if let Some(answer) = self.answers.get_mut(place) {
+                    *answer = Some(routing.not_leader(slot, group.id(), shared.node()).into());
+                }
+            }
+        }
         for outstanding in std::mem::take(&mut self.outstanding) {
             let outcome = tokio::time::timeout_at(outstanding.deadline, outstanding.answers).await;
             let in_time = outcome.is_ok();
@@ -101,7 +150,10 @@ impl Execution {
                 match self.answers.get_mut(place) {
                     // Of a command that went to several groups, a failure is the answer.
                     Some(Some(Answer { reply: Reply::Error(_), .. })) | None => (),
-                    Some(known) => *known = Some(answer),
+                    Some(known) => {
+                        let seen = known.take().map(|answer| answer.seen).unwrap_or_default();
+                        known.insert(answer).seen.extend(seen);
+                    }
                 }
             }
         }
@@ -116,6 +168,8 @@ pub(crate) struct Read {
     pub(crate) place: usize,
     /// Its first key's.
     pub(crate) slot: Slot,
+    /// What its session has seen of the group.
+    pub(crate) seen: Option<Position>,
     pub(crate) operation: Operation,
 }
 
@@ -137,7 +191,7 @@ impl Shared {
         let Some(in_flight) = self.take_in_flight(count) else {
             let busy = || Some(Failure::Busy { what: "too many requests in flight" }.into());
             answers.iter_mut().for_each(|answer| *answer = busy());
-            return Execution { answers, outstanding: Vec::new(), _in_flight: None };
+            return Execution { answers, outstanding: Vec::new(), behind: Vec::new(), _in_flight: None };
         };
         let routing = self.routing();
         let mut shares: Vec<Share> = Vec::with_capacity(1);
@@ -148,16 +202,17 @@ impl Shared {
             }
         }
         // Reads first: one that stands before a write of the same batch must not see it.
-        let mut outstanding = Vec::new();
+        let (mut outstanding, mut behind) = (Vec::new(), Vec::new());
         for share in &mut shares {
             if !share.reads.is_empty() {
                 let reads = std::mem::take(&mut share.reads);
-                let dirty = read::execute(self, &routing, &share.group, reads, &mut answers);
-                outstanding.extend(wait_for(&routing, self.node(), share, dirty, &mut answers));
+                let later = read::execute(self, &routing, &share.group, reads, &mut answers);
+                outstanding.extend(wait_for(&routing, self.node(), share, later.dirty, &mut answers));
+                behind.extend(catch_up(share, later.behind, later.end));
             }
         }
         outstanding.extend(shares.iter_mut().filter_map(|share| submit(share, &mut answers)));
-        Execution { answers, outstanding, _in_flight: Some(in_flight) }
+        Execution { answers, outstanding, behind, _in_flight: Some(in_flight) }
     }
 
     fn place(
@@ -175,17 +230,30 @@ impl Shared {
         let (slot, group) = target(routing, door, &operation.command)?;
         let wrote = operation.command.is_write();
         let anyone = operation.policy == ReadPolicy::Any && !wrote;
-        let leased = operation.policy == ReadPolicy::Linearizable && !wrote;
-        if !anyone && !leased && routing.led_elsewhere(group, self.node()) {
+        if (wrote || operation.policy.is_leaders()) && routing.led_elsewhere(group, self.node()) {
             return Err(routing.not_leader(slot, group, self.node()));
         }
         let Some(share) = self.share(shares, group) else { return Err(routing.moved(slot)) };
+        let seen = match &operation.session {
+            Some(session) if !wrote && !anyone => match session.of(group) {
+                None => return Err(routing.moved(slot)),
+                seen => seen,
+            },
+            _ => None,
+        };
         let barrier = operation.policy == ReadPolicy::Quorum && !wrote;
         if !wrote && !barrier && (share.submitted.is_empty() || anyone) {
-            share.reads.push(Read { place, slot, operation });
-        } else {
-            self.submit_to(share, place, barrier, operation);
+            share.reads.push(Read { place, slot, seen, operation });
+            return Ok(None);
         }
+        // A read that goes with writes is linearizable: nothing is missing unless it is lost.
+        let is_session = !operation.policy.is_linearizable();
+        if let Some(seen) = seen.filter(|_| is_session)
+            && share.group.judge(&seen) == Standing::Contradicts
+        {
+            return Err(Failure::TokenLost { group });
+        }
+        self.submit_to(share, place, barrier, operation);
         Ok(None)
     }
 
@@ -209,7 +277,7 @@ impl Shared {
             let Some(share) = self.share(shares, group) else { return Err(Failure::NoLeader { group }) };
             self.submit_to(share, place, false, operation.clone());
         }
-        Ok(groups.is_empty().then_some(Answer { reply: Reply::Ok, time: GroupTime::ZERO }))
+        Ok(groups.is_empty().then_some(Answer { reply: Reply::Ok, time: GroupTime::ZERO, seen: SmallVec::new() }))
     }
 
     fn submit_to(&self, share: &mut Share, place: usize, barrier: bool, operation: Operation) {
@@ -273,6 +341,25 @@ fn submit(share: &mut Share, answers: &mut [Option<Answer>]) -> Option<Outstandi
         return None;
     }
     Some(Outstanding { places, answers: receiver, deadline, else_ask: None })
+}
+
+/// Has a replica say when it has applied what sessions have seen, if they are willing to wait.
+fn catch_up(share: &Share, reads: Vec<Read>, end: Lsn) -> Option<Behind> {
+    let patience = reads.iter().map(patience).max()?;
+    let (respond, applied) = oneshot::channel();
+    if !patience.is_zero() {
+        share.group.tell(Order::WhenApplied { end, done: respond });
+    }
+    Some(Behind { group: Arc::clone(&share.group), reads, applied, deadline: Instant::now() + patience })
+}
+
+/// How long a read's session is willing to wait for a replica that is behind it.
+fn patience(read: &Read) -> Duration {
+    let wait = match read.operation.policy {
+        ReadPolicy::Session { wait } => wait,
+        _ => DIRTY_PATIENCE,
+    };
+    read.operation.timeout.map_or(wait.min(SESSION_PATIENCE_MAX), |timeout| wait.min(timeout))
 }
 
 /// Has a follower's task answer reads of keys that something on its way may change: once it is applied, if that is soon.

@@ -16,6 +16,7 @@ use simplekv_types::{
     ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, NodeId, SlotMap, SlotMapVersion, Tick,
 };
 
+use crate::history::History;
 use crate::hosted::Published;
 use crate::serving::Begun;
 
@@ -144,6 +145,10 @@ pub struct Group<R> {
     waiting: VecDeque<Waiting<R>>,
     /// How many have to wait before those that nobody wants any more are dropped.
     look_for_unwanted: usize,
+    /// Who is told once everything below an LSN is applied.
+    awaiting: Vec<(Lsn, R)>,
+    /// The history published last.
+    history: Arc<History>,
     /// Ends and sizes of the batches proposed here and not applied yet.
     uncommitted: VecDeque<(Lsn, usize)>,
     uncommitted_bytes: usize,
@@ -193,6 +198,8 @@ impl<R: Respond> Group<R> {
         dedupe.apply_to(engine.applied(), engine.applied_time());
         slots.apply_to(engine.applied());
         published.owned.store(Arc::new(slots.applied().clone()));
+        let history = Arc::new(History::new(replica.serving().lineage, slots.version(), replica.epochs()));
+        published.history.store(Arc::clone(&history));
         Self {
             id,
             reader: engine.reader(),
@@ -207,6 +214,8 @@ impl<R: Respond> Group<R> {
             reading_slots: false,
             waiting: VecDeque::new(),
             look_for_unwanted: WAITING_MIN,
+            awaiting: Vec::new(),
+            history,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
             followups: VecDeque::new(),
@@ -295,6 +304,16 @@ impl<R: Respond> Group<R> {
         self.settle(clock);
     }
 
+    /// Responds, without answers, once everything below `end` is applied: whoever waits reads for itself. Never if that does not happen.
+    pub fn when_applied(&mut self, end: Lsn, respond: R) {
+        if end <= self.engine.applied() {
+            return respond.respond(Vec::new());
+        }
+        // Those who gave up go first: their patience is short, and what they wait for may never come.
+        self.awaiting.retain(|(_, respond)| respond.is_wanted());
+        self.awaiting.push((end, respond));
+    }
+
     /// The slot map as read linearizably after [`Output::ReadSlots`]; `None` if it could not be read.
     ///
     /// Only the first leader of a group's life records what the slot map gave it when it was created. Whatever slots come later come
@@ -356,7 +375,28 @@ impl<R: Respond> Group<R> {
         self.abandon("the node's storage failed");
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.publish_leases();
+        self.publish_history();
+        self.published.serving.publish_freshness(self.replica.serving().fresh_as_of);
+    }
+
+    /// At once, and in the middle of a step: what else the replica says already may rest on effects that are still to come.
+    fn withdraw(&self) {
+        self.published.serving.publish_freshness(None);
+        self.publish_leases();
+    }
+
+    /// Before what it tells of is applied: a position must not be judged by less than is visible.
+    fn publish_history(&mut self) {
+        let (lineage, slots, epochs) = (self.replica.serving().lineage, self.slots.version(), self.replica.epochs());
+        if !self.history.is(lineage, slots, epochs) {
+            self.history = Arc::new(History::new(lineage, slots, epochs));
+            self.published.history.store(Arc::clone(&self.history));
+        }
+    }
+
+    fn publish_leases(&self) {
         let serving = self.replica.serving();
         let (leads, until) = match serving.role {
             Role::Leader => (true, serving.leader_lease_until),
@@ -368,20 +408,24 @@ impl<R: Respond> Group<R> {
     /// Answers everything that is committed.
     fn release(&mut self, clock: &impl Clock) {
         let applied = self.engine.applied();
+        for (_, respond) in self.awaiting.extract_if(.., |(end, _)| *end <= applied) {
+            respond.respond(Vec::new());
+        }
         if self.waiting.front().is_none_or(|first| first.until > applied) {
             return;
         }
         let now = clock.now();
         let time = self.engine.applied_time();
         while let Some(waiting) = self.waiting.pop_front_if(|first| first.until <= applied) {
-            waiting.answer(self.id, time, |follower| self.is_true_still(follower, now));
+            waiting.answer(self.id, time, &self.history, |follower| self.is_true_still(follower, now));
         }
     }
 
     /// Answers a submission that has nothing to wait for.
     fn answer(&self, clock: &impl Clock, waiting: Waiting<R>) {
         let now = clock.now();
-        waiting.answer(self.id, self.engine.applied_time(), |follower| self.is_true_still(follower, now));
+        let time = self.engine.applied_time();
+        waiting.answer(self.id, time, &self.history, |follower| self.is_true_still(follower, now));
     }
 
     /// Whether what was read from the log, and is committed by now, may be answered. A leader that leads again or still has missed
@@ -404,7 +448,7 @@ impl<R: Respond> Group<R> {
         let applied = self.engine.applied();
         let time = self.engine.applied_time();
         for waiting in self.waiting.drain(..) {
-            waiting.abandon(self.id, time, applied, reason);
+            waiting.abandon(self.id, time, applied, &self.history, reason);
         }
     }
 

@@ -189,6 +189,7 @@ impl Task {
                 let slots = slots.as_ref().map(|(map, version)| (&**map, *version));
                 group.slots_read(&SystemClock, slots);
             }
+            Order::WhenApplied { end, done } => group.when_applied(end, done),
             Order::Report { done } => drop(done.send(group.report(&SystemClock))),
             Order::Transfer { to, done } => {
                 self.transfers.push(done);

@@ -6,10 +6,11 @@ use arc_swap::ArcSwap;
 use simplekv_cluster::{Event, TransferOutcome};
 use simplekv_engine::Reader;
 use simplekv_types::peer::Envelope;
-use simplekv_types::{Failure, GroupId, GroupTime, NodeId, SlotMap, SlotMapVersion};
+use simplekv_types::{Failure, GroupId, GroupTime, Lsn, NodeId, Position, SlotMap, SlotMapVersion};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::group::{Report, SlotSet, Submission};
+use crate::history::{History, Standing};
 use crate::host::Responder;
 use crate::serving::Serving;
 
@@ -25,6 +26,8 @@ pub struct Published {
     pub serving: Serving,
     /// The slots this group owns, as of its applied log.
     pub owned: ArcSwap<SlotSet>,
+    /// The history the applied log belongs to.
+    pub history: ArcSwap<History>,
 }
 
 /// One hosted group.
@@ -45,6 +48,8 @@ pub(crate) enum Order {
     Event(Event),
     /// The slot map, read linearizably for a group that owned nothing yet.
     Slots(Option<(Arc<SlotMap>, SlotMapVersion)>),
+    /// A session waits for everything below to be applied. Bounded by the requests a node may have under way.
+    WhenApplied { end: Lsn, done: Responder },
     /// Somebody wants to know how the replica is.
     Report { done: oneshot::Sender<Report> },
     /// An operator wants another leader.
@@ -80,6 +85,12 @@ impl Hosted {
     /// Group time of the applied state.
     pub(crate) fn time(&self) -> GroupTime {
         self.reader.applied_time()
+    }
+
+    /// What this replica is now to a session that has seen this of the group.
+    pub(crate) fn judge(&self, seen: &Position) -> Standing {
+        let guard = self.reader.guard();
+        self.published.history.load().judge(seen, guard.applied())
     }
 
     /// Hands writes to the group's task.

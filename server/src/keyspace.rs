@@ -76,13 +76,18 @@ fn with_view(
         let led_here = routing.owner(slot).is_some_and(|group| !routing.led_elsewhere(group, shared.node()));
         return Err(if led_here { Failure::TryAgain { slot } } else { routing.moved(slot) });
     }
+    let seen = parts.iter().zip(&union.views).map(|(part, (_, view))| {
+        let history = part.group.published().history.load();
+        history.position(part.group.id(), view.applied())
+    });
+    let seen = seen.collect();
     // Each view hides what has expired in its own group's time; a later one would hide keys that a GET still finds.
     let time = union.views.iter().map(|(_, view)| view.time()).min().unwrap_or(GroupTime::ZERO);
     let reply = answer(&union, time).ok_or(Failure::command("ERR not a question about keys"))?;
     let confirmed = clock::now();
     match parts.iter().find(|part| !part.group.published().serving.confirms(part.begun, confirmed)) {
         Some(part) => Err(Failure::NoLeader { group: part.group.id() }),
-        None => Ok(Answer { reply, time }),
+        None => Ok(Answer { reply, time, seen }),
     }
 }
 

@@ -10,6 +10,7 @@ mod controller;
 mod dispatch;
 mod flush;
 pub mod group;
+mod history;
 mod host;
 mod hosted;
 mod http;
@@ -29,6 +30,7 @@ mod serving;
 mod shared;
 mod view;
 
+pub use history::{History, Standing};
 pub use hosted::Published;
 pub use node::{Node, StartError};
 pub use serving::{Begun, Serving};

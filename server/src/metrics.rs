@@ -63,7 +63,7 @@ impl Metrics {
         registry.register("lane_commands", "Operations taken over gRPC", count(&self.lane_commands));
         registry.register(
             "follower_reads",
-            "Linearizable reads answered here while another node leads",
+            "Reads answered here while another node leads",
             count(&self.follower_reads),
         );
         registry.register("failed_commands", "Commands answered with an error", count(&self.failed_commands));

@@ -18,6 +18,9 @@ pub struct Serving {
     lease_until: AtomicU64,
     /// Changes whenever the right was lost, so that a read cannot begin under one lease and end under another.
     generation: AtomicU64,
+    /// Everything committed by this time of this node's clock is applied here. A leader's lies in the future while its lease lasts, and
+    /// holds for every time that has come. 0 if nothing is known.
+    fresh_as_of: AtomicU64,
 }
 
 /// A read that began under a lease.
@@ -48,6 +51,19 @@ impl Serving {
         self.lease_until.store(until.0, Ordering::SeqCst);
     }
 
+    /// Publishes by when everything committed is applied here; after it is. Called by the group's task only.
+    pub(crate) fn publish_freshness(&self, as_of: Option<Tick>) {
+        self.fresh_as_of.store(as_of.map_or(0, |as_of| as_of.0), Ordering::SeqCst);
+    }
+
+    /// Before reading: by when everything committed is in the state that is going to be read; `None` if that is not known. `now` must
+    /// have been read from the clock before.
+    #[must_use]
+    pub fn fresh_as_of(&self, now: Tick) -> Option<Tick> {
+        let as_of = Tick(self.fresh_as_of.load(Ordering::SeqCst));
+        (as_of > Tick::ZERO).then_some(as_of.min(now))
+    }
+
     /// Before reading: `None` if there is no lease.
     #[must_use]
     pub fn begin(&self, now: Tick) -> Option<Begun> {
@@ -69,6 +85,12 @@ impl Serving {
     fn begun_then(&self, begun: Begun) -> bool {
         let generation = self.generation.load(Ordering::SeqCst);
         generation == begun.generation && self.leads.load(Ordering::SeqCst) == begun.leads
+    }
+
+    /// Whether this replica is the leader, with or without a lease.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
     }
 
     /// Whether the leader's lease holds at `now`.
@@ -109,6 +131,18 @@ mod tests {
         serving.publish(2, true, LATER);
         assert!(!serving.confirms(begun, NOW));
         assert!(serving.begin(NOW).is_some());
+    }
+
+    #[test]
+    fn a_leader_is_fresh_by_now_and_a_follower_by_what_it_heard() {
+        let serving = Serving::default();
+        assert_eq!(serving.fresh_as_of(NOW), None);
+        serving.publish_freshness(Some(LATER));
+        assert_eq!(serving.fresh_as_of(NOW), Some(NOW), "what is still to come cannot have been committed yet");
+        serving.publish_freshness(Some(NOW));
+        assert_eq!(serving.fresh_as_of(LATER), Some(NOW));
+        serving.publish_freshness(None);
+        assert_eq!(serving.fresh_as_of(NOW), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use simplekv_commands::{self as commands, View, position_of};
 use simplekv_engine::{Found, ReadError, ReadGuard};
-use simplekv_types::{Failure, GroupTime, Slot, SlotRange};
+use simplekv_types::{Failure, GroupTime, Lsn, Slot, SlotRange};
 
 use crate::group::SlotSet;
 
@@ -26,6 +26,11 @@ impl<'a> AppliedView<'a> {
     /// Whether a record that may change what a read of this key answers is appended and not applied.
     pub(crate) fn is_pending(&self, key: &[u8]) -> bool {
         self.guard.pending_lsn(Slot::of_key(key), key).is_some()
+    }
+
+    /// Everything below is in the state, and nothing else.
+    pub(crate) fn applied(&self) -> Lsn {
+        self.guard.applied()
     }
 
     /// Group time of the state.

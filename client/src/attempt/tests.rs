@@ -1,17 +1,18 @@
 use std::sync::Arc;
 
-use simplekv_types::{ClientId, Epoch, GroupId, GroupTime, Seq, Slot, SlotMapVersion};
+use simplekv_types::{ClientId, ClusterId, Epoch, GroupId, GroupTime, NodeAddresses, Seq, Slot, SlotMapVersion};
 
 use super::*;
 use crate::topology::process_millis;
 use crate::topology::tests::{slot, two_groups};
+use crate::{Group, Node};
 
 const TOTAL: Duration = Duration::from_secs(10);
 const ATTEMPT: Duration = Duration::from_millis(500);
 
 /// All nodes alike.
 fn draw(dice: u32) -> Draw<'static> {
-    Draw { dice, cost: &|_| 0 }
+    Draw { dice, cost: &|_| 0, zone: "" }
 }
 
 /// One request, step by step. Slot 1 belongs to `g1`, which n1 leads.
@@ -402,11 +403,11 @@ fn a_linearizable_read_goes_to_any_replica_that_is_quick_and_to_the_leader_if_th
     story.plan.spread = true;
     let slow = |node| move |other| if other == node { 9 } else { 1 };
     for dice in 0..9 {
-        let quick = Draw { dice, cost: &slow(NodeId(1)) };
+        let quick = Draw { dice, cost: &slow(NodeId(1)), zone: "" };
         assert_eq!(route(&story.plan, &story.topology, None, quick), Some(NodeId(2)), "n1 leads, and is slow");
     }
     story.plan.spread = false;
-    let alone = Draw { dice: 0, cost: &slow(NodeId(1)) };
+    let alone = Draw { dice: 0, cost: &slow(NodeId(1)), zone: "" };
     assert_eq!(route(&story.plan, &story.topology, None, alone), Some(NodeId(1)), "others go with it: to the leader");
 
     story.plan.spread = true;
@@ -415,4 +416,54 @@ fn a_linearizable_read_goes_to_any_replica_that_is_quick_and_to_the_leader_if_th
     let (group, leader, epoch) = (GroupId(1), Some(NodeId(1)), Epoch(1));
     let failure = Failure::NotLeader { slot: slot(1), group, leader, address: String::new(), epoch };
     assert_eq!(story.failed(failure), "send n1 #2 500ms", "without a pause");
+}
+
+/// What a policy promises decides who may keep the promise.
+#[test]
+fn reads_are_sent_to_all_who_may_answer_them() {
+    let bounded = ReadPolicy::Bounded { max_lag: ATTEMPT };
+    let targets = |policy, in_sync: &[u32], leader: Option<u32>| {
+        let mut group = Group::new(GroupId(1), Epoch(1), leader.map(NodeId), vec![NodeId(1), NodeId(2), NodeId(3)]);
+        group.in_sync = in_sync.iter().copied().map(NodeId).collect();
+        let nodes = (1..=3).map(|id| Node::new(NodeId(id), NodeAddresses::default())).collect();
+        let all = [("0-16383".parse().unwrap(), GroupId(1))];
+        let mut story = Story::of(Access::Read(policy));
+        story.plan.spread = true;
+        story.topology = Topology::new(5, ClusterId(1), SlotMapVersion(5), all, vec![group], nodes);
+        let targets = (0..36).filter_map(|dice| route(&story.plan, &story.topology, None, draw(dice)));
+        targets.map(|node| node.0).collect::<std::collections::BTreeSet<u32>>().into_iter().collect::<Vec<u32>>()
+    };
+    for policy in [ReadPolicy::Linearizable, ReadPolicy::SESSION, bounded] {
+        assert_eq!(targets(policy, &[1, 2], Some(1)), [1, 2], "{policy}: those in sync");
+    }
+    for policy in [ReadPolicy::Leader, ReadPolicy::Quorum] {
+        assert_eq!(targets(policy, &[1, 2], Some(1)), [1], "{policy}: the leader");
+        assert!(targets(policy, &[1, 2], None).is_empty());
+    }
+    assert_eq!(targets(ReadPolicy::Any, &[1, 2], Some(1)), [1, 2, 3], "all");
+    for policy in [ReadPolicy::SESSION, bounded, ReadPolicy::Any] {
+        assert!(targets(policy, &[2, 3], None).len() >= 2, "{policy}: no leader is needed");
+    }
+    assert!(targets(ReadPolicy::Linearizable, &[2, 3], None).is_empty(), "without a leader nobody's lease lasts");
+}
+
+#[test]
+fn replicas_nearby_come_first_as_long_as_one_of_them_answers() {
+    let mut nodes: Vec<Node> = (1..=3).map(|id| Node::new(NodeId(id), NodeAddresses::default())).collect();
+    nodes[1].zone = "here".into();
+    let group = Group::new(GroupId(1), Epoch(1), Some(NodeId(1)), vec![NodeId(1), NodeId(2), NodeId(3)]);
+    let all = [("0-16383".parse().unwrap(), GroupId(1))];
+    let mut story = Story::of(Access::Read(ReadPolicy::SESSION));
+    story.plan.spread = true;
+    story.topology = Topology::new(5, ClusterId(1), SlotMapVersion(5), all, vec![group], nodes);
+    let go = |zone, avoid, cost: &dyn Fn(NodeId) -> u64, dice| {
+        route(&story.plan, &story.topology, avoid, Draw { dice, cost, zone }).unwrap().0
+    };
+    let busy_here = |node: NodeId| if node == NodeId(2) { 1000 } else { 1 };
+    let shunned_here = |node: NodeId| if node == NodeId(2) { u64::MAX } else { 1 };
+    assert!((0..9).all(|dice| go("here", None, &busy_here, dice) == 2), "another zone is farther than a busy node");
+    assert!((0..9).all(|dice| go("here", None, &shunned_here, dice) != 2), "one that does not answer is left alone");
+    assert!((0..9).all(|dice| go("here", Some(NodeId(2)), &|_| 1, dice) != 2), "and one that has just failed");
+    assert!((0..9).any(|dice| go("elsewhere", None, &|_| 1, dice) == 1), "nobody is nearby: everybody is alike");
+    assert!((0..9).any(|dice| go("", None, &|_| 1, dice) == 3));
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use simplekv_types::{Dedupe, NodeId, ReadPolicy, Reply};
+use simplekv_types::{Dedupe, GroupId, NodeId, Position, ReadPolicy, Reply};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use crate::balance::Underway;
 use crate::error::{Error, Result};
 use crate::lane::{Delivery, Op, Parcel, Passage};
 use crate::pool::Places;
+use crate::session::{Answered, Floor};
 use crate::topology::{Topology, process_millis};
 use crate::transport::WireOp;
 
@@ -28,8 +29,11 @@ pub(super) struct Request {
     plan: Plan,
     args: Arc<[Bytes]>,
     write: Option<Write>,
+    floor: Floor,
     progress: Progress,
     stage: Stage,
+    /// Where the latest answer was read or written.
+    seen: Option<Position>,
 }
 
 enum Stage {
@@ -63,8 +67,9 @@ struct Pause {
 }
 
 impl Request {
-    pub(super) fn new(plan: Plan, args: Arc<[Bytes]>, write: Option<Write>) -> Self {
-        Self { plan, args, write, progress: Progress::default(), stage: Stage::Back(Outcome::Ready) }
+    pub(super) fn new(plan: Plan, args: Arc<[Bytes]>, write: Option<Write>, floor: Floor) -> Self {
+        let (progress, stage) = (Progress::default(), Stage::Back(Outcome::Ready));
+        Self { plan, args, write, floor, progress, stage, seen: None }
     }
 
     /// A request that goes where it likes: no other must see what it does, or be seen by it.
@@ -96,8 +101,37 @@ impl Request {
         self.stage = Stage::Done(Err(attempt::abandon(&self.plan, &self.progress, last)));
     }
 
-    fn is_write(&self) -> bool {
+    pub(super) fn is_write(&self) -> bool {
         matches!(self.plan.access, Access::Write(_))
+    }
+
+    /// Has a read among writes answered by whoever they go to.
+    pub(super) fn follow_the_writes(&mut self) {
+        if let Access::Read(policy) = &mut self.plan.access
+            && !policy.is_linearizable()
+        {
+            *policy = ReadPolicy::Linearizable;
+        }
+    }
+
+    /// Which replicas may answer, and what the answer must not be older than; `group` is who is asked.
+    fn demand(&self, group: Option<GroupId>) -> (ReadPolicy, Option<Position>) {
+        let Access::Read(policy) = self.plan.access else { return (ReadPolicy::Linearizable, None) };
+        if !matches!(policy, ReadPolicy::Session { .. } | ReadPolicy::Bounded { .. }) {
+            return (policy, None);
+        }
+        match (&self.floor, group) {
+            (Floor::Session(ledger), Some(group)) => (policy, Some(ledger.position(group))),
+            (Floor::Position(position), Some(group)) if position.group == group => (policy, Some(*position)),
+            // The slot has gone to a group of which nothing, or not everything, was written down.
+            (Floor::Position(_), _) => (ReadPolicy::Linearizable, None),
+            (Floor::Nothing, _) | (Floor::Session(_), None) => (policy, None),
+        }
+    }
+
+    /// Whether a replica that cannot answer it is no good for most other reads either.
+    fn asks_for_little(&self) -> bool {
+        !matches!(self.plan.access, Access::Read(ReadPolicy::Bounded { .. }))
     }
 
     /// Takes the outcome of the latest attempt, if it is back.
@@ -112,7 +146,10 @@ impl Request {
     async fn come_back(&mut self, until: Instant) -> Option<simplekv_types::GroupTime> {
         let Stage::Away { delivery, passage } = &mut self.stage else { return None };
         let (outcome, time) = match tokio::time::timeout_at(until, delivery).await {
-            Ok(Ok(Delivery::Replied { reply, group_time })) => (Outcome::Answered(reply), Some(group_time)),
+            Ok(Ok(Delivery::Replied { answered, group_time })) => {
+                self.seen = answered.seen;
+                (Outcome::Answered(answered.reply), Some(group_time))
+            }
             Ok(Ok(Delivery::Lost { sent, error })) => (Outcome::Lost { sent, error }, None),
             Ok(Ok(Delivery::Unreadable(error))) => (Outcome::Unreadable(error), None),
             Ok(Ok(Delivery::Held)) => (Outcome::Held, None),
@@ -127,7 +164,7 @@ impl Request {
 
 impl Core {
     /// Runs requests for one target to their ends.
-    pub(super) async fn run(&self, mut requests: Requests, lane: Option<usize>) -> SmallVec<[Result<Reply>; 1]> {
+    pub(super) async fn run(&self, mut requests: Requests, lane: Option<usize>) -> SmallVec<[Result<Answered>; 1]> {
         let began = Instant::now();
         loop {
             match self.begin(&mut requests, lane, began) {
@@ -156,8 +193,8 @@ impl Core {
                 }
             }
         }
-        let results = requests.into_iter().map(|request| match request.stage {
-            Stage::Done(result) => result,
+        let results = requests.into_iter().map(|Request { stage, seen, .. }| match stage {
+            Stage::Done(result) => result.map(|reply| Answered { reply, seen }),
             _ => unreachable!("all are done"),
         });
         results.collect()
@@ -191,7 +228,7 @@ impl Core {
             let mut budget = || self.withdraw();
             let mut time = Time { elapsed, millis: process_millis(), budget: &mut budget };
             let Request { plan, progress, .. } = request;
-            let draw = Draw { dice: rand::random(), cost: &|node| self.balance.cost(node) };
+            let draw = Draw { dice: rand::random(), cost: &|node| self.balance.cost(node), zone: &self.config.zone };
             match attempt::decide(plan, progress, outcome, &topology, &mut time, draw) {
                 Action::Finish(result) => request.stage = Stage::Done(result),
                 Action::Send { to, attempt, timeout } => {
@@ -242,10 +279,14 @@ impl Core {
         let mut parcel = Parcel::new();
         for request in requests {
             if let Stage::Leaving { attempt, timeout } = request.stage {
+                // All go where the first goes, whatever was drawn for them.
+                request.progress.asked = Some(to);
                 longest = longest.max(timeout);
                 let (waiter, delivery) = oneshot::channel();
                 let passage = Arc::new(Passage::default());
-                parcel.push(self.op(request, attempt, timeout, waiter, Arc::clone(&passage)));
+                let group = topology.group_of(request.plan.target).map(|group| group.id);
+                let demand = request.demand(group);
+                parcel.push(self.op(request, attempt, timeout, demand, waiter, Arc::clone(&passage)));
                 request.stage = Stage::Away { delivery, passage };
             }
         }
@@ -260,6 +301,7 @@ impl Core {
         request: &Request,
         attempt: u32,
         timeout: Duration,
+        (read, seen): (ReadPolicy, Option<Position>),
         waiter: oneshot::Sender<Delivery>,
         passage: Arc<Passage>,
     ) -> Op {
@@ -274,10 +316,8 @@ impl Core {
         let wire = WireOp {
             id: 0,
             args: Arc::clone(args),
-            read: match plan.access {
-                Access::Read(policy) => policy,
-                Access::Write(_) => ReadPolicy::Linearizable,
-            },
+            read,
+            seen,
             dedupe,
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
             group: match plan.target {
@@ -295,9 +335,9 @@ impl Core {
         let Stage::Back(outcome) = &request.stage else { return };
         match outcome.sign() {
             Some(Sign::Answers) if !request.is_write() => underway.answered(),
-            Some(Sign::HoldsNoLease) => self.balance.found_without_lease(node),
+            Some(Sign::HoldsNoLease) if request.asks_for_little() => self.balance.found_without_lease(node),
             Some(Sign::IsGone) => self.balance.lost(node),
-            Some(Sign::Answers) | None => (),
+            Some(Sign::Answers | Sign::HoldsNoLease) | None => (),
         }
     }
 

@@ -1,14 +1,12 @@
 //! Any command.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use simplekv_types::{ReadPolicy, Reply, Slot};
 
 use super::{awaitable, write_options};
 use crate::error::{Error, Result};
 use crate::scatter::refused;
-use crate::{Client, Key, Kind, Options, Target, Value};
+use crate::{Client, Key, Kind, Options, Value};
 
 /// See [`Client::cmd`].
 ///
@@ -70,7 +68,6 @@ impl<'a> Cmd<'a> {
         if let Some(second) = self.other_slot {
             return Err(Error::CrossSlot { first, second });
         }
-        let args = Arc::from(self.args);
-        refused(self.client.core().execute(Target::Slot(first), args, self.kind, self.options).await?)
+        refused(self.client.execute(first, self.args, self.kind, self.options).await?)
     }
 }

@@ -32,7 +32,7 @@ impl<'a> MGet<'a> {
     pub async fn send(self) -> Result<Vec<Option<Bytes>>> {
         let items: Vec<Vec<Bytes>> = self.keys.into_iter().map(|key| vec![key.into_bytes()]).collect();
         let mut values = vec![None; items.len()];
-        let parts = scatter(self.client.core(), "MGET", items, Kind::Read, self.options).await;
+        let parts = scatter(self.client, "MGET", items, Kind::Read, self.options).await;
         for (items, reply) in gather(parts, Kind::Read)? {
             let Reply::Array(replies) = reply else { return unexpected("MGET", &reply) };
             if replies.len() != items.len() {
@@ -74,7 +74,7 @@ impl<'a> MSet<'a> {
     /// As every write; [`Error::Partial`](crate::Error::Partial) if it was done on some slots only.
     pub async fn send(self) -> Result<()> {
         let items = self.pairs.into_iter().map(|(key, value)| vec![key.into_bytes(), value.into_bytes()]).collect();
-        let parts = scatter(self.client.core(), "MSET", items, Kind::Write, self.options).await;
+        let parts = scatter(self.client, "MSET", items, Kind::Write, self.options).await;
         for (_, reply) in gather(parts, Kind::Write)? {
             if reply != Reply::Ok {
                 return unexpected("MSET", &reply);

@@ -11,7 +11,7 @@ use super::{common_options, decimal, unexpected};
 use crate::error::{Error, Result};
 use crate::scatter::refused;
 use crate::topology::Topology;
-use crate::{Client, Key, Kind, Options, Target};
+use crate::{Client, Key, Kind, Options};
 
 /// Bits of a cursor below those of its slot. Nodes define it so: a cursor is a place in the order of slots, the same on all of them.
 const POSITION_BITS: u32 = 39;
@@ -77,7 +77,7 @@ impl<'a> Scan<'a> {
             let topology = core.topology_with(total, unserved(), is_owned).await?;
             let (group, slots) = owned_from(&topology, first).ok_or_else(unserved)?;
             let args = self.args(cursor, slots);
-            let answer = core.execute(Target::Group(group), args, Kind::Read, self.options).await;
+            let answer = self.client.execute(group, args, Kind::Read, self.options).await;
             // A group that has lost the slots answers that it has no such keys.
             if owned_from(&core.slots.load(), first) == Some((group, slots)) {
                 return page(refused(answer?)?, slots);

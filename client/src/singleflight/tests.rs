@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use simplekv_types::Slot;
+use simplekv_types::{Epoch, Lineage, Lsn, Reply, Slot, SlotMapVersion};
 
 use super::*;
 
@@ -33,7 +33,7 @@ impl Register {
         tokio::time::sleep(self.delay()).await;
         let value = self.value.load(Ordering::Relaxed);
         tokio::time::sleep(self.delay()).await;
-        Ok(Reply::Int(i64::try_from(value).unwrap()))
+        Ok(Reply::Int(i64::try_from(value).unwrap()).into())
     }
 
     async fn write(&self, value: u64) {
@@ -48,7 +48,7 @@ async fn shared_read(flights: &Arc<Flights>, register: &Arc<Register>, rule: Joi
         Flight::Alone(_solo) => return value(Arc::clone(register).read().await),
         Flight::Lead(lead, answer) => {
             let register = Arc::clone(register);
-            tokio::spawn(lead.run(move |_| Arc::clone(&register).read()));
+            tokio::spawn(lead.run(move |_, _| Arc::clone(&register).read()));
             answer
         }
         Flight::Wait(answer) => answer,
@@ -58,7 +58,7 @@ async fn shared_read(flights: &Arc<Flights>, register: &Arc<Register>, rule: Joi
 
 fn value(outcome: Outcome) -> u64 {
     match outcome {
-        Ok(Reply::Int(value)) => u64::try_from(value).unwrap(),
+        Ok(Answered { reply: Reply::Int(value), .. }) => u64::try_from(value).unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -180,4 +180,52 @@ fn every_policy_that_promises_linearizability_joins_only_the_unsent() {
             .into();
     assert_eq!(rules, BTreeSet::from(["Unsent".to_owned()]));
     assert_eq!(Join::of(ReadPolicy::Any), Join::Any);
+}
+
+fn seen(end: u64) -> Position {
+    let (group, slots, lineage) = (GroupId(1), SlotMapVersion(0), Lineage(0));
+    Position { group, slots, lineage, epoch: Epoch(1), end: Lsn(end) }
+}
+
+/// A session takes part in a flight that sees at least what it has seen itself, and in no other.
+#[tokio::test(start_paused = true)]
+async fn a_session_joins_what_covers_it() {
+    let flights = Arc::<Flights>::default();
+    let Flight::Alone(solo) = flights.join(key(), Join::Covering(seen(5))) else { panic!("the first is alone") };
+    let Flight::Lead(mut lead, _first) = flights.join(key(), Join::Covering(seen(5))) else { panic!("it leads") };
+    let Flight::Wait(_second) = flights.join(key(), Join::Covering(seen(7))) else { panic!("it joins the next") };
+    drop(solo);
+    lead.turn_around();
+    assert_eq!(lead.seen, Some(seen(7)), "the next flight sees what any of those on it has seen");
+
+    let Flight::Wait(_covered) = flights.join(key(), Join::Covering(seen(6))) else { panic!("it joins in the air") };
+    let Flight::Wait(_newer) = flights.join(key(), Join::Covering(seen(8))) else { panic!("it waits for the next") };
+    assert_eq!(lead.turn_around().len(), 3);
+    assert_eq!((lead.seen, lead.turn_around().len()), (Some(seen(8)), 1));
+}
+
+/// Whoever joins late has waited for part of the flight already: the node is asked for something younger by as much.
+#[test]
+fn a_flight_that_may_be_joined_in_the_air_asks_for_less() {
+    let max_lag = Duration::from_millis(100);
+    let Join::SentWithin(late) = Join::of(ReadPolicy::Bounded { max_lag }) else { panic!("it may be joined") };
+    let ReadPolicy::Bounded { max_lag: asked } = asked_for(ReadPolicy::Bounded { max_lag }) else { panic!("bounded") };
+    assert_eq!(late + asked, max_lag);
+    assert_eq!(asked_for(ReadPolicy::Any), ReadPolicy::Any);
+}
+
+/// A slot that went from one group to another while readers gathered: what one of them saw of the old group and another of the new one
+/// cannot be asked for at once.
+#[tokio::test(start_paused = true)]
+async fn a_flight_for_two_groups_sees_everything() {
+    let flights = Arc::<Flights>::default();
+    let Flight::Alone(_solo) = flights.join(key(), Join::Covering(seen(5))) else { panic!("the first is alone") };
+    let Flight::Lead(mut lead, _old) = flights.join(key(), Join::Covering(seen(9))) else { panic!("it leads") };
+    let elsewhere = Position { group: GroupId(2), ..seen(3) };
+    let Flight::Wait(_new) = flights.join(key(), Join::Covering(elsewhere)) else { panic!("it joins the next") };
+    let Flight::Wait(_late) = flights.join(key(), Join::Covering(seen(20))) else { panic!("it joins the next") };
+    lead.turn_around();
+    assert_eq!(lead.seen, Some(OF_SEVERAL_GROUPS));
+    let Flight::Wait(_other) = flights.join(key(), Join::Covering(seen(1))) else { panic!("it waits for the next") };
+    assert_eq!(lead.turn_around().len(), 3, "nobody can say that what is in the air covers it");
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use simplekv_proto::convert::{Malformed, cluster_id};
 use simplekv_proto::v1;
-use simplekv_types::{Epoch, GroupId, GroupTime, NodeAddresses, NodeId, Reply, Slot, SlotMapVersion, SlotRange};
+use simplekv_types::{
+    Epoch, GroupId, GroupTime, NodeAddresses, NodeId, Position, Reply, Slot, SlotMapVersion, SlotRange,
+};
 
 use super::{Frame, OpReply, ReplyFrame, Update, WireOp};
 use crate::topology::{Group, Node, Topology, process_millis};
@@ -24,7 +26,7 @@ fn op(op: WireOp) -> v1::Op {
         read: op.dedupe.is_none().then(|| op.read.into()),
         dedupe: op.dedupe.map(Into::into),
         timeout_ms: op.timeout_ms,
-        token: bytes::Bytes::new(),
+        seen: op.seen.map(Into::into),
         group: op.group.map_or(0, |group| group.0),
     }
 }
@@ -37,7 +39,9 @@ pub(super) fn replies(frame: v1::ReplyFrame) -> ReplyFrame {
 fn reply(wire: v1::OpReply) -> OpReply {
     let value = wire.value.ok_or(Malformed::Missing("op_reply.value"));
     let reply = value.and_then(Reply::try_from).map_err(|malformed| shared(malformed.to_string()));
-    OpReply { id: wire.id, reply, group_time: GroupTime(wire.group_time), attempt: wire.attempt }
+    // Without a position that can be read the answer is as good; the session only learns nothing of it.
+    let seen = wire.seen.and_then(|seen| Position::try_from(seen).ok());
+    OpReply { id: wire.id, reply, group_time: GroupTime(wire.group_time), attempt: wire.attempt, seen }
 }
 
 pub(super) fn update(wire: v1::TopologyUpdate) -> Result<Update, Malformed> {
@@ -126,7 +130,7 @@ mod tests {
     #[test]
     fn no_operation_takes_more_of_a_frame_than_it_says() {
         use prost::Message;
-        use simplekv_types::{ClientId, Dedupe, ReadPolicy, Seq};
+        use simplekv_types::{ClientId, Dedupe, Lineage, Lsn, ReadPolicy, Seq};
 
         let millis = std::time::Duration::from_millis(u64::from(u32::MAX));
         let (seq, deadline) = (Seq(u64::MAX), GroupTime(u64::MAX));
@@ -142,6 +146,13 @@ mod tests {
                 dedupe,
                 timeout_ms: u32::MAX,
                 group: Some(GroupId(u32::MAX)),
+                seen: Some(Position {
+                    group: GroupId(u32::MAX),
+                    slots: SlotMapVersion(u64::MAX),
+                    lineage: Lineage(u64::MAX),
+                    epoch: Epoch(u64::MAX),
+                    end: Lsn(u64::MAX),
+                }),
             };
             let promised = operation.frame_bytes();
             let frame = |ops| frame(Frame { client: ClientId(0), map_version: SlotMapVersion(0), ops }).encoded_len();

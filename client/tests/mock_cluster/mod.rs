@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use simplekv_client::{Client, ClientBuilder, Failure, Reply, Slot, Timeouts};
+use simplekv_client::{Client, ClientBuilder, Failure, Position, ReadPolicy, Reply, Slot, Timeouts};
 use simplekv_proto::v1;
 use simplekv_types::Dedupe;
 use tokio::sync::watch;
@@ -34,6 +34,10 @@ pub struct Seen {
     pub is_read: bool,
     pub group: u32,
     pub map_version: u64,
+    /// Which replicas may answer; the default for a write.
+    pub policy: ReadPolicy,
+    /// What the answer must not be older than.
+    pub floor: Option<Position>,
 }
 
 impl Seen {
@@ -65,6 +69,8 @@ pub enum Verdict {
     HangUp,
     /// Does it, and ends the stream before the answer.
     ServeAndHangUp,
+    /// Does it, and says that it was read or written here.
+    ServeAt(Position),
 }
 
 type Script = Box<dyn FnMut(&Seen) -> Verdict + Send>;

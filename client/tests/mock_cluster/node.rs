@@ -101,6 +101,7 @@ impl Services {
             for op in frame.ops {
                 let (id, seen) = (op.id, self.see(&frame.client_id, frame.map_version, &op));
                 let mut attempt = seen.attempt().max(1);
+                let mut position = None;
                 let reply = match self.world.verdict(&seen) {
                     Verdict::Serve => self.execute(&seen, &op.args),
                     Verdict::Refuse(failure) => Reply::Error(failure),
@@ -115,6 +116,10 @@ impl Services {
                         continue;
                     }
                     Verdict::HangUp => return,
+                    Verdict::ServeAt(at) => {
+                        position = Some(at.into());
+                        self.execute(&seen, &op.args)
+                    }
                     Verdict::ServeAndHangUp => {
                         self.execute(&seen, &op.args);
                         return;
@@ -125,7 +130,7 @@ impl Services {
                     value: Some(reply.into()),
                     group_time: 1_000_000,
                     attempt,
-                    ..v1::OpReply::default()
+                    seen: position,
                 });
             }
             let topology_version = self.world.topology.borrow().version;
@@ -150,6 +155,8 @@ impl Services {
             is_read: op.dedupe.is_none(),
             group: op.group,
             map_version,
+            policy: op.read.map(Into::into).unwrap_or_default(),
+            floor: op.seen.map(|seen| seen.try_into().unwrap()),
         }
     }
 

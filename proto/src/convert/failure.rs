@@ -32,6 +32,7 @@ impl From<Failure> for v1::Failure {
             Failure::Timeout { what } => with(Code::Timeout, what.into_owned()),
             Failure::NotServing { reason } => with(Code::NotServing, reason.into_owned()),
             Failure::Loading => of(Code::Loading),
+            Failure::TokenLost { group } => Self { group: group.0, ..of(Code::TokenLost) },
             Failure::CrossSlot => of(Code::CrossSlot),
             Failure::WrongType => of(Code::WrongType),
             Failure::TooLarge { what, size, limit } => Self { size, limit, ..with(Code::TooLarge, what.to_owned()) },
@@ -81,6 +82,7 @@ impl From<v1::Failure> for Failure {
             Code::Timeout => Self::Timeout { what: message },
             Code::NotServing => Self::NotServing { reason: message },
             Code::Loading => Self::Loading,
+            Code::TokenLost => Self::TokenLost { group },
             Code::CrossSlot => Self::CrossSlot,
             Code::WrongType => Self::WrongType,
             Code::TooLarge => Self::TooLarge {
@@ -126,6 +128,7 @@ mod tests {
             Failure::Timeout { what: "a commit".into() },
             Failure::NotServing { reason: "stopping".into() },
             Failure::Loading,
+            Failure::TokenLost { group: GroupId(3) },
             Failure::CrossSlot,
             Failure::WrongType,
             Failure::TooLarge { what: "key", size: 70_000, limit: 65_535 },

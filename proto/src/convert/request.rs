@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use simplekv_types::{ClientId, ClusterId, Dedupe, GroupTime, ReadPolicy, Seq};
+use simplekv_types::{
+    ClientId, ClusterId, Dedupe, Epoch, GroupId, GroupTime, Lineage, Lsn, Position, ReadPolicy, Seq, SlotMapVersion,
+};
 
 use super::{Malformed, id128};
 use crate::v1;
@@ -77,6 +79,29 @@ impl TryFrom<v1::Dedupe> for Dedupe {
     }
 }
 
+impl TryFrom<v1::Position> for Position {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Position) -> Result<Self, Malformed> {
+        if wire.group == 0 {
+            return Err(Malformed::Range { field: "position.group", got: 0, expected: "must be at least 1" });
+        }
+        Ok(Self {
+            group: GroupId(wire.group),
+            slots: SlotMapVersion(wire.slots),
+            lineage: Lineage(wire.lineage),
+            epoch: Epoch(wire.epoch),
+            end: Lsn(wire.end),
+        })
+    }
+}
+
+impl From<Position> for v1::Position {
+    fn from(Position { group, slots, lineage, epoch, end }: Position) -> Self {
+        Self { group: group.0, slots: slots.0, lineage: lineage.0, epoch: epoch.0, end: end.0 }
+    }
+}
+
 impl From<Dedupe> for v1::Dedupe {
     fn from(dedupe: Dedupe) -> Self {
         Self { seq: dedupe.seq.0, ack_below: dedupe.ack_below.0, deadline: dedupe.deadline.0, attempt: dedupe.attempt }
@@ -94,6 +119,14 @@ mod tests {
         }
         let dedupe = Dedupe { seq: Seq(4), ack_below: Seq(4), deadline: GroupTime(9), attempt: 2 };
         assert_eq!(Dedupe::try_from(v1::Dedupe::from(dedupe)), Ok(dedupe));
+    }
+
+    #[test]
+    fn a_position_is_of_some_group() {
+        let position =
+            Position { group: GroupId(1), slots: SlotMapVersion(2), lineage: Lineage(3), epoch: Epoch(4), end: Lsn(5) };
+        assert_eq!(Position::try_from(v1::Position::from(position)), Ok(position));
+        assert!(Position::try_from(v1::Position::default()).is_err());
     }
 
     #[test]

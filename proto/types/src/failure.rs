@@ -95,6 +95,13 @@ pub enum Failure {
     /// The node is still loading its data.
     #[error("this node is loading its data")]
     Loading,
+    /// The session has seen something that this group does not have any more: an operator let it go on after all its in-sync replicas
+    /// had lost data, or the token is not of this cluster. Only a new session can read on.
+    #[error("what the session has seen of {group} is lost")]
+    TokenLost {
+        /// The group.
+        group: GroupId,
+    },
     /// The keys of one request lie in different slots.
     #[error("keys are in different slots")]
     CrossSlot,
@@ -151,6 +158,8 @@ pub enum FailureCode {
     NotServing,
     /// [`Failure::Loading`].
     Loading,
+    /// [`Failure::TokenLost`].
+    TokenLost,
     /// [`Failure::CrossSlot`].
     CrossSlot,
     /// [`Failure::WrongType`].
@@ -181,6 +190,7 @@ impl FailureCode {
             Self::Timeout => "timeout",
             Self::NotServing => "not_serving",
             Self::Loading => "loading",
+            Self::TokenLost => "token_lost",
             Self::CrossSlot => "cross_slot",
             Self::WrongType => "wrong_type",
             Self::TooLarge => "too_large",
@@ -208,6 +218,7 @@ impl Failure {
             Self::Timeout { .. } => FailureCode::Timeout,
             Self::NotServing { .. } => FailureCode::NotServing,
             Self::Loading => FailureCode::Loading,
+            Self::TokenLost { .. } => FailureCode::TokenLost,
             Self::CrossSlot => FailureCode::CrossSlot,
             Self::WrongType => FailureCode::WrongType,
             Self::TooLarge { .. } => FailureCode::TooLarge,

@@ -2,6 +2,8 @@
 
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 65_535;
+/// Longest text of a session token, in bytes: room for a thousand groups.
+pub const TOKEN_BYTES_MAX: usize = 64 << 10;
 /// Longest value, in bytes. The configured limit (8 MiB by default) may not exceed it.
 pub const VALUE_BYTES_MAX: usize = 512 << 20;
 /// The configured limit of a value unless the operator says otherwise, in bytes.

@@ -27,6 +27,7 @@ use simplekv_types::{Epoch, GroupTime, Lsn, Tick};
 use self::core::Core;
 use self::follower::{Follower, Halt};
 use self::leader::Leader;
+use self::read_lease::Freshness;
 use self::record::Certainty;
 use crate::config::{Config, Recovered};
 use crate::effect::{Effect, Role, TransferOutcome};
@@ -141,6 +142,12 @@ impl Replica {
         }
     }
 
+    /// Each epoch of the log with the LSN it begins at, in order.
+    #[must_use]
+    pub fn epochs(&self) -> &[(Epoch, Lsn)] {
+        self.core.log.epochs.starts()
+    }
+
     /// What may be answered now.
     #[must_use]
     pub fn serving(&self) -> Serving {
@@ -170,6 +177,8 @@ impl Replica {
                 leader: Some(self.core.config.identity.node),
                 activated: leader.is_activated(),
                 leader_lease_until: leader.lease_until(&self.core),
+                // While the lease lasts nobody else commits anything.
+                fresh_as_of: leader.lease_until(&self.core).0.checked_sub(1).map(Tick),
                 stalled: leader.probe.was_stalled(),
                 ..none
             },
@@ -354,8 +363,11 @@ impl Replica {
             RoleState::Follower(follower) if is_broken(Rule::C25) => Some((follower.leader, follower.verified_end)),
             _ => None,
         };
+        // What was committed by some time stays so, whoever leads.
+        let fresh_as_of = self.serving().fresh_as_of.map(|as_of| as_of.min(now));
         self.enter(now, epoch);
         let mut follower = Follower::new(now, leader);
+        follower.freshness = Freshness::since(fresh_as_of);
         if let Some((_, verified_end)) = before.filter(|(led, _)| led.map(|led| led.node) == leader.map(|led| led.node))
         {
             follower.verified_end = verified_end;

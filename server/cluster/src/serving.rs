@@ -24,7 +24,9 @@ pub struct Serving {
     pub leader_lease_until: Tick,
     /// A follower may answer linearizable reads while the clock shows less; [`Tick::ZERO`] without a lease.
     pub read_lease_until: Tick,
-    /// Everything committed by this time of this node's clock is applied here. For reads of bounded staleness.
+    /// Everything committed by this time of this node's clock is applied here, once all effects of the step are executed. For reads of
+    /// bounded staleness. A leader's lies in the future while its lease lasts, and then holds for every time that has come;
+    /// [`Effect::WithdrawLeases`](crate::Effect::WithdrawLeases) ends that.
     pub fresh_as_of: Option<Tick>,
     /// Whether the append path hangs: the node's sign of life in the metadata store must not be renewed.
     pub stalled: bool,

@@ -13,7 +13,7 @@ use super::{Followup, Group, Output, Respond};
 impl<R: Respond> Group<R> {
     pub(super) fn perform(&mut self, effect: Effect) -> Result<(), Failed> {
         match effect {
-            Effect::WithdrawLeases => self.publish(),
+            Effect::WithdrawLeases => self.withdraw(),
             Effect::PersistEpoch { epoch, lineage } => {
                 self.engine.persist_epoch(epoch, lineage)?;
                 self.followups.push_back(Followup::EpochPersisted(epoch));
@@ -54,7 +54,7 @@ impl<R: Respond> Group<R> {
         // and other records with the same numbers say nothing about it.
         let (applied, time) = (self.engine.applied(), self.engine.applied_time());
         while let Some(waiting) = self.waiting.pop_back_if(|waiting| waiting.until > log_end) {
-            waiting.abandon(self.id, time, applied, "its record was replaced by another leader's");
+            waiting.abandon(self.id, time, applied, &self.history, "its record was replaced by another leader's");
         }
         self.engine.truncate_to(log_end)?;
         self.dedupe.truncate_to(log_end);
@@ -66,6 +66,7 @@ impl<R: Respond> Group<R> {
     }
 
     pub(super) fn apply(&mut self, high_watermark: Lsn) {
+        self.publish_history();
         self.engine.apply_to(high_watermark, &mut |_| ());
         self.dedupe.apply_to(high_watermark, self.engine.applied_time());
         if self.slots.apply_to(high_watermark) {

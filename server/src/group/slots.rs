@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use simplekv_engine::record::{SlotChange, SlotChangeKind};
-use simplekv_types::{Lsn, SLOT_COUNT, Slot, SlotRange};
+use simplekv_types::{Lsn, SLOT_COUNT, Slot, SlotMapVersion, SlotRange};
 
 const WORDS: usize = SLOT_COUNT as usize / 64;
 
@@ -67,8 +67,18 @@ pub struct SlotTable {
     appended: SlotSet,
     /// Whether any record has ever said who owns what.
     recorded: bool,
-    /// Records not applied yet, with the slots they give this group.
-    pending: VecDeque<(Lsn, Vec<SlotRange>)>,
+    /// The greatest version of the slot map by which slots were given, as of the applied log.
+    version: SlotMapVersion,
+    /// Records not applied yet.
+    pending: VecDeque<Given>,
+}
+
+/// A record that gives this group slots.
+#[derive(Debug)]
+struct Given {
+    lsn: Lsn,
+    slots: Vec<SlotRange>,
+    version: SlotMapVersion,
 }
 
 impl SlotTable {
@@ -77,15 +87,16 @@ impl SlotTable {
         if change.kind == SlotChangeKind::Own {
             let ranges: Vec<SlotRange> = change.slots.iter().collect();
             ranges.iter().for_each(|range| self.appended.insert(*range));
-            self.pending.push_back((lsn, ranges));
+            self.pending.push_back(Given { lsn, slots: ranges, version: SlotMapVersion(change.revision) });
         }
     }
 
     /// Everything below is applied. Whether that changed what is owned.
     pub(super) fn apply_to(&mut self, high_watermark: Lsn) -> bool {
         let mut changed = false;
-        while let Some((_, ranges)) = self.pending.pop_front_if(|(lsn, _)| *lsn < high_watermark) {
-            ranges.into_iter().for_each(|range| self.applied.insert(range));
+        while let Some(given) = self.pending.pop_front_if(|given| given.lsn < high_watermark) {
+            given.slots.into_iter().for_each(|range| self.applied.insert(range));
+            self.version = self.version.max(given.version);
             self.recorded = true;
             changed = true;
         }
@@ -94,16 +105,21 @@ impl SlotTable {
 
     /// Everything from `log_end` on was truncated.
     pub(super) fn truncate_to(&mut self, log_end: Lsn) {
-        while self.pending.pop_back_if(|(lsn, _)| *lsn >= log_end).is_some() {}
+        while self.pending.pop_back_if(|given| given.lsn >= log_end).is_some() {}
         self.appended = self.applied.clone();
-        for (_, ranges) in &self.pending {
-            ranges.iter().for_each(|range| self.appended.insert(*range));
+        for given in &self.pending {
+            given.slots.iter().for_each(|range| self.appended.insert(*range));
         }
     }
 
     /// What is owned as of the applied log.
     pub(super) fn applied(&self) -> &SlotSet {
         &self.applied
+    }
+
+    /// The greatest version of the slot map by which slots are owned, as of the applied log.
+    pub(super) fn version(&self) -> SlotMapVersion {
+        self.version
     }
 
     /// Whether a write to the slot may be appended.
@@ -149,7 +165,9 @@ mod tests {
         assert!(table.accepts(Slot::MIN) && table.accepts(Slot::MAX));
         assert!(!table.applied().contains(Slot::MIN));
         assert!(!table.apply_to(Lsn(3)), "record 3 itself is not below 3");
+        assert_eq!(table.version(), SlotMapVersion(0));
         assert!(table.apply_to(Lsn(4)));
+        assert_eq!(table.version(), SlotMapVersion(1));
         assert!(table.applied().contains(Slot::MAX));
         assert_eq!(table.applied().ranges(), [SlotRange::ALL]);
     }

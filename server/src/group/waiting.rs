@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Reply};
+use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Position, Reply};
+use smallvec::{SmallVec, smallvec};
 
+use crate::history::History;
 use crate::serving::Begun;
 
 /// The answer to one command.
@@ -13,11 +15,13 @@ pub struct Answer {
     pub reply: Reply,
     /// The group's time when it was made; zero if no group was involved.
     pub time: GroupTime,
+    /// Where it was read, or what had to be applied for its write to be there: of each group that was involved.
+    pub seen: SmallVec<[Position; 1]>,
 }
 
 impl From<Failure> for Answer {
     fn from(failure: Failure) -> Self {
-        Self { reply: Reply::Error(failure), time: GroupTime::ZERO }
+        Self { reply: Reply::Error(failure), time: GroupTime::ZERO, seen: SmallVec::new() }
     }
 }
 
@@ -65,27 +69,42 @@ pub(super) struct Waiting<R> {
 impl<R: Respond> Waiting<R> {
     /// Everything is committed. `true_still`: whether what was read, under a follower's lease or none, may be answered now, after
     /// everything was read.
-    pub(super) fn answer(self, group: GroupId, time: GroupTime, true_still: impl Fn(Option<Begun>) -> bool) {
-        let reply = |outcome| match outcome {
-            Outcome::Refused(failure) => Reply::Error(failure),
-            Outcome::Observed { follower, .. } if !true_still(follower) => Reply::Error(Failure::NoLeader { group }),
-            Outcome::Observed { reply, .. } | Outcome::Confirmed { reply, .. } | Outcome::Appended { reply, .. } => {
-                reply
+    pub(super) fn answer(
+        self,
+        group: GroupId,
+        time: GroupTime,
+        history: &History,
+        true_still: impl Fn(Option<Begun>) -> bool,
+    ) {
+        let answer = |outcome| match outcome {
+            Outcome::Refused(failure) => failure.into(),
+            Outcome::Observed { follower, .. } if !true_still(follower) => Failure::NoLeader { group }.into(),
+            Outcome::Observed { reply, until, .. }
+            | Outcome::Confirmed { reply, until }
+            | Outcome::Appended { reply, until } => {
+                Answer { reply, time, seen: smallvec![history.position(group, until)] }
             }
         };
-        let answers = self.outcomes.into_iter().map(|outcome| Answer { reply: reply(outcome), time }).collect();
-        self.respond.respond(answers);
+        self.respond.respond(self.outcomes.into_iter().map(answer).collect());
     }
 
     /// The role ended with only part of it committed.
-    pub(super) fn abandon(self, group: GroupId, time: GroupTime, applied: Lsn, reason: &'static str) {
-        let reply = |outcome| match outcome {
-            Outcome::Refused(failure) => Reply::Error(failure),
-            Outcome::Confirmed { reply, until } | Outcome::Appended { reply, until } if until <= applied => reply,
-            Outcome::Observed { .. } | Outcome::Confirmed { .. } => Reply::Error(Failure::NoLeader { group }),
-            Outcome::Appended { .. } => Reply::Error(Failure::Uncertain { reason: Cow::Borrowed(reason) }),
+    pub(super) fn abandon(
+        self,
+        group: GroupId,
+        time: GroupTime,
+        applied: Lsn,
+        history: &History,
+        reason: &'static str,
+    ) {
+        let answer = |outcome| match outcome {
+            Outcome::Refused(failure) => failure.into(),
+            Outcome::Confirmed { reply, until } | Outcome::Appended { reply, until } if until <= applied => {
+                Answer { reply, time, seen: smallvec![history.position(group, until)] }
+            }
+            Outcome::Observed { .. } | Outcome::Confirmed { .. } => Failure::NoLeader { group }.into(),
+            Outcome::Appended { .. } => Failure::Uncertain { reason: Cow::Borrowed(reason) }.into(),
         };
-        let answers = self.outcomes.into_iter().map(|outcome| Answer { reply: reply(outcome), time }).collect();
-        self.respond.respond(answers);
+        self.respond.respond(self.outcomes.into_iter().map(answer).collect());
     }
 }

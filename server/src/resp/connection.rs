@@ -174,7 +174,7 @@ impl Connection<'_> {
         Metrics::add(&metrics.resp_commands, operations.len() as u64);
         let later = self.heard.split_off(operations.len());
         let heard = std::mem::replace(&mut self.heard, later);
-        let answers = self.shared.execute(Door::Resp, operations).finish().await;
+        let answers = self.shared.execute(Door::Resp, operations).finish(self.shared).await;
         let failed = answers.iter().filter(|answer| matches!(answer.reply, Reply::Error(_))).count();
         if failed > 0 {
             Metrics::add(&metrics.failed_commands, failed as u64);

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use prost::Message;
 use simplekv_proto::FRAME_BYTES_MAX;
 use simplekv_proto::convert::{Malformed, client_id};
@@ -15,13 +14,13 @@ use simplekv_proto::v1;
 use simplekv_proto::v1::data_server::Data;
 use simplekv_resp::{Args, Body, Command};
 use simplekv_types::limits::{FRAME_OPS_MAX, LANE_MESSAGE_BYTES_MAX};
-use simplekv_types::{ClientId, Dedupe, Failure, GroupId, ReadPolicy, Reply};
+use simplekv_types::{ClientId, Dedupe, Failure, GroupId, Position, ReadPolicy, Reply};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::budget;
-use crate::dispatch::{Door, Execution, Operation};
+use crate::dispatch::{Door, Execution, Operation, Seen};
 use crate::group::Answer;
 use crate::metrics::Metrics;
 use crate::rpc::status;
@@ -123,7 +122,7 @@ async fn answer(
     execution: Execution,
     replies: &mpsc::Sender<Result<v1::ReplyFrame, Status>>,
 ) -> bool {
-    let answers = execution.finish().await;
+    let answers = execution.finish(shared).await;
     let failed = answers.iter().filter(|answer| matches!(answer.reply, Reply::Error(_))).count();
     if failed > 0 {
         Metrics::add(&shared.metrics().failed_commands, failed as u64);
@@ -188,7 +187,9 @@ fn operation(client: Option<ClientId>, op: v1::Op) -> Result<Result<Operation, F
     let timeout = (op.timeout_ms > 0).then(|| Duration::from_millis(op.timeout_ms.into()));
     let policy = op.read.map(ReadPolicy::from).unwrap_or_default();
     let group = (op.group != 0).then_some(GroupId(op.group));
-    Ok(parse(op.args.into()).map(|command| Operation { command, policy, dedupe: client.zip(dedupe), timeout, group }))
+    let seen = op.seen.map(Position::try_from).transpose().map_err(|error| status::malformed(&error))?;
+    let (session, dedupe) = (seen.map(Seen::Of), client.zip(dedupe));
+    Ok(parse(op.args.into()).map(|command| Operation { command, policy, session, dedupe, timeout, group }))
 }
 
 /// A data command, as RESP would parse it.
@@ -219,7 +220,8 @@ fn reply_frames(topology_version: u64, labels: &[Label], answers: Vec<Answer>) -
 /// The reply to one operation, and its size in bytes. One that no client would take is replaced: its frame would end the lane.
 fn op_reply(label: Label, answer: Answer, bytes_max: usize) -> (v1::OpReply, usize) {
     let (id, attempt, group_time) = (label.id, label.attempt, answer.time.0);
-    let of = |reply: Reply| v1::OpReply { id, attempt, group_time, value: Some(reply.into()), token: Bytes::new() };
+    let seen: Option<v1::Position> = answer.seen.first().map(|seen| (*seen).into());
+    let of = |reply: Reply| v1::OpReply { id, attempt, group_time, value: Some(reply.into()), seen };
     let reply = of(answer.reply);
     let size = reply.encoded_len();
     if size <= bytes_max {
@@ -238,6 +240,7 @@ fn op_reply(label: Label, answer: Answer, bytes_max: usize) -> (v1::OpReply, usi
 #[cfg(test)]
 mod tests {
     use simplekv_types::GroupTime;
+    use smallvec::SmallVec;
 
     use super::*;
 
@@ -246,7 +249,7 @@ mod tests {
     }
 
     fn value(bytes: usize) -> Answer {
-        Answer { reply: Reply::Bulk(vec![7; bytes].into()), time: GroupTime(1) }
+        Answer { reply: Reply::Bulk(vec![7; bytes].into()), time: GroupTime(1), seen: SmallVec::new() }
     }
 
     #[test]

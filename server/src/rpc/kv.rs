@@ -6,10 +6,10 @@ use bytes::Bytes;
 use simplekv_proto::convert::client_id;
 use simplekv_proto::v1;
 use simplekv_proto::v1::kv_server::Kv;
-use simplekv_types::{Dedupe, ReadPolicy, Reply};
+use simplekv_types::{Dedupe, ReadPolicy, Reply, SessionToken};
 use tonic::{Request, Response, Status};
 
-use crate::dispatch::{Door, Operation};
+use crate::dispatch::{Door, Operation, Seen};
 use crate::rpc::{data, status};
 use crate::shared::Shared;
 
@@ -19,22 +19,42 @@ pub(crate) struct KvService {
     shared: Arc<Shared>,
 }
 
+/// What was answered, and the token of the session after it.
+struct Answered {
+    reply: Reply,
+    session: String,
+}
+
 impl KvService {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
 
-    async fn one(&self, args: impl IntoIterator<Item = Bytes>, policy: ReadPolicy) -> Result<Reply, Status> {
+    async fn one(
+        &self,
+        args: impl IntoIterator<Item = Bytes>,
+        policy: ReadPolicy,
+        session: &str,
+    ) -> Result<Answered, Status> {
         let command = data::parse(args.into_iter().collect()).map_err(|failure| status::failure(&failure))?;
-        self.run(Operation { policy, ..Operation::plain(command) }).await
+        self.run(Operation { policy, ..Operation::plain(command) }, session).await
     }
 
-    async fn run(&self, operation: Operation) -> Result<Reply, Status> {
-        let answers = self.shared.execute(Door::Lane, vec![Ok(operation)]).finish().await;
-        match answers.into_iter().next().map(|answer| answer.reply) {
-            Some(Reply::Error(failure)) => Err(status::failure(&failure)),
-            Some(reply) => Ok(reply),
-            None => Err(status::refused("the operation got no answer")),
+    async fn run(&self, operation: Operation, session: &str) -> Result<Answered, Status> {
+        let mut token = SessionToken::new();
+        if !session.is_empty() {
+            token =
+                session.parse().map_err(|error: simplekv_types::InvalidToken| status::invalid(error.to_string()))?;
+        }
+        let operation = Operation { session: Some(Seen::All(Arc::new(token.clone()))), ..operation };
+        let answers = self.shared.execute(Door::Lane, vec![Ok(operation)]).finish(&self.shared).await;
+        let Some(answer) = answers.into_iter().next() else {
+            return Err(status::refused("the operation got no answer"));
+        };
+        answer.seen.into_iter().for_each(|seen| token.observe(seen));
+        match answer.reply {
+            Reply::Error(failure) => Err(status::failure(&failure)),
+            reply => Ok(Answered { reply, session: token.to_string() }),
         }
     }
 }
@@ -44,9 +64,11 @@ impl Kv for KvService {
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetReply>, Status> {
         let request = request.into_inner();
         let policy = request.read.map(ReadPolicy::from).unwrap_or_default();
-        let reply = match self.one([Bytes::from_static(b"GET"), request.key], policy).await? {
-            Reply::Bulk(value) => v1::GetReply { found: true, value },
-            _ => v1::GetReply::default(),
+        let args = [Bytes::from_static(b"GET"), request.key];
+        let Answered { reply, session } = self.one(args, policy, &request.session).await?;
+        let reply = match reply {
+            Reply::Bulk(value) => v1::GetReply { found: true, value, session },
+            _ => v1::GetReply { session, ..v1::GetReply::default() },
         };
         Ok(Response::new(reply))
     }
@@ -57,14 +79,15 @@ impl Kv for KvService {
         if request.ttl_ms > 0 {
             args.extend([Bytes::from_static(b"PX"), Bytes::from(request.ttl_ms.to_string())]);
         }
-        self.one(args, ReadPolicy::default()).await?;
-        Ok(Response::new(v1::SetReply {}))
+        let Answered { session, .. } = self.one(args, ReadPolicy::default(), &request.session).await?;
+        Ok(Response::new(v1::SetReply { session }))
     }
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteReply>, Status> {
-        let args = [Bytes::from_static(b"DEL"), request.into_inner().key];
-        let deleted = self.one(args, ReadPolicy::default()).await? == Reply::Int(1);
-        Ok(Response::new(v1::DeleteReply { deleted }))
+        let request = request.into_inner();
+        let args = [Bytes::from_static(b"DEL"), request.key];
+        let Answered { reply, session } = self.one(args, ReadPolicy::default(), &request.session).await?;
+        Ok(Response::new(v1::DeleteReply { deleted: reply == Reply::Int(1), session }))
     }
 
     async fn execute(&self, request: Request<v1::ExecuteRequest>) -> Result<Response<v1::ExecuteReply>, Status> {
@@ -74,7 +97,7 @@ impl Kv for KvService {
         let command = data::parse(request.args.into()).map_err(|failure| status::failure(&failure))?;
         let policy = request.read.map(ReadPolicy::from).unwrap_or_default();
         let operation = Operation { policy, dedupe: client.zip(dedupe), ..Operation::plain(command) };
-        let reply = self.run(operation).await?;
-        Ok(Response::new(v1::ExecuteReply { value: Some(reply.into()) }))
+        let Answered { reply, session } = self.run(operation, &request.session).await?;
+        Ok(Response::new(v1::ExecuteReply { value: Some(reply.into()), session }))
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn failure(failure: &Failure) -> Status {
         Failure::Uncertain { .. } => Status::unknown(message),
         Failure::Expired | Failure::StaleRetry => Status::failed_precondition(message),
         Failure::Timeout { .. } => Status::deadline_exceeded(message),
-        Failure::Corrupt { .. } => Status::data_loss(message),
+        Failure::Corrupt { .. } | Failure::TokenLost { .. } => Status::data_loss(message),
         _ => Status::invalid_argument(message),
     }
 }

@@ -158,8 +158,10 @@ async fn call(channel: Channel, kind: Kind, keys: u64, seed: u64, deadline: Inst
     while Instant::now() < deadline {
         let key = Bytes::from(key(random.random_range(0..keys)));
         match kind {
-            Kind::Get => drop(kv.get(v1::GetRequest { key, read: None }).await?),
-            Kind::Set => drop(kv.set(v1::SetRequest { key, value: value.clone(), ttl_ms: 0 }).await?),
+            Kind::Get => drop(kv.get(v1::GetRequest { key, read: None, session: String::new() }).await?),
+            Kind::Set => {
+                drop(kv.set(v1::SetRequest { key, value: value.clone(), ttl_ms: 0, session: String::new() }).await?)
+            }
         }
         done += 1;
     }

@@ -78,16 +78,16 @@ async fn services(address: &str, expected: &[&str]) {
 async fn unary(leader: &str, follower: &str) {
     let mut kv = KvClient::new(channel(leader).await);
     let key = Bytes::from_static(b"unary");
-    let set = v1::SetRequest { key: key.clone(), value: Bytes::from_static(b"1"), ttl_ms: 0 };
+    let set = v1::SetRequest { key: key.clone(), value: Bytes::from_static(b"1"), ttl_ms: 0, session: String::new() };
     kv.set(set.clone()).await.unwrap();
-    let get = v1::GetRequest { key: key.clone(), read: None };
+    let get = v1::GetRequest { key: key.clone(), read: None, session: String::new() };
     let found = kv.get(get.clone()).await.unwrap().into_inner();
     assert_eq!((found.found, &*found.value), (true, &b"1"[..]));
     let args = ["INCR", "unary"].map(|word| Bytes::from_static(word.as_bytes())).to_vec();
     let execute = v1::ExecuteRequest { args, ..v1::ExecuteRequest::default() };
     let answer = kv.execute(execute).await.unwrap().into_inner().value.unwrap();
     assert_eq!(answer.kind, Some(v1::value::Kind::Int(2)));
-    let delete = v1::DeleteRequest { key };
+    let delete = v1::DeleteRequest { key, session: String::new() };
     assert!(kv.delete(delete.clone()).await.unwrap().into_inner().deleted);
     assert!(!kv.delete(delete).await.unwrap().into_inner().deleted);
     assert!(!kv.get(get).await.unwrap().into_inner().found);

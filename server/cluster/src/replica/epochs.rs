@@ -21,6 +21,11 @@ impl Epochs {
         epochs
     }
 
+    /// Each epoch with the LSN it begins at, in order.
+    pub(crate) fn starts(&self) -> &[(Epoch, Lsn)] {
+        &self.starts
+    }
+
     /// Epoch of the last record, [`Epoch::ZERO`] in an empty log.
     pub(crate) fn last(&self) -> Epoch {
         self.starts.last().map_or(Epoch::ZERO, |(epoch, _)| *epoch)

@@ -51,6 +51,11 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
+    /// What is known of earlier epochs.
+    pub(crate) fn since(as_of: Option<Tick>) -> Self {
+        Self { as_of, waiting: None }
+    }
+
     pub(crate) fn as_of(&self) -> Option<Tick> {
         self.as_of
     }
