@@ -30,6 +30,7 @@ fn failure(error: Error) -> Failure {
         Error::NoLeader { group } => Failure::NoLeader { group },
         Error::SlotUnserved { slot } => Failure::SlotUnserved { slot },
         Error::NotEnoughInSync { have, need } => Failure::NoReplicas { in_sync: have, required: need },
+        Error::TokenLost { group } => Failure::TokenLost { group },
         Error::WrongType => Failure::WrongType,
         Error::CrossSlot { .. } => Failure::CrossSlot,
         Error::TooLarge { what, size, limit } => Failure::TooLarge { what, size, limit },
@@ -91,6 +92,8 @@ impl Problem {
                 StatusCode::GATEWAY_TIMEOUT
             }
             Failure::WrongType => StatusCode::CONFLICT,
+            // The condition that the request's token sets cannot be met by anybody any more.
+            Failure::TokenLost { .. } => StatusCode::PRECONDITION_FAILED,
             Failure::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::CrossSlot | Failure::Command(_) => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -188,6 +191,7 @@ mod tests {
     fn http_statuses_say_who_is_to_act() {
         for (error, status) in [
             (Error::WrongType, 409),
+            (Error::TokenLost { group: GroupId(1) }, 412),
             (Error::TooLarge { what: "value", size: 2, limit: 1 }, 413),
             (Error::NotEnoughInSync { have: 1, need: 2 }, 503),
             (timeout(Error::NoLeader { group: GroupId(1) }), 503),

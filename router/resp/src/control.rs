@@ -1,7 +1,7 @@
 //! Commands about the connection, the server and the cluster, typed.
 
 use bytes::Bytes;
-use simplekv_types::Slot;
+use simplekv_types::{ReadPolicy, SessionToken, Slot};
 
 use crate::encode::Protocol;
 use crate::parser::Args;
@@ -144,6 +144,15 @@ pub enum ClientCommand {
     NoTouch(bool),
     /// REPLY.
     Reply(ReplyMode),
+    /// READ: which replicas may answer the connection's reads from now on.
+    Read {
+        /// What its reads are promised.
+        policy: ReadPolicy,
+        /// What another session has seen, that this one goes on with.
+        token: Option<SessionToken>,
+    },
+    /// TOKEN: what the connection has seen so far.
+    Token,
 }
 
 /// What CLIENT SETINFO sets.

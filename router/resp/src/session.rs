@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use simplekv_types::{Failure, Reply};
+use simplekv_types::{Failure, Position, ReadPolicy, Reply, SessionToken};
 
 use crate::command::{Body, Request};
 use crate::control::{ClientCommand, Control, Credentials, Hello, LibraryAttribute, ReplyMode};
@@ -52,6 +52,10 @@ pub struct Session {
     user: Option<String>,
     hearing: Hearing,
     reads_followers: bool,
+    /// What CLIENT READ chose.
+    read_policy: Option<ReadPolicy>,
+    /// What the connection has seen.
+    token: SessionToken,
     /// What it last asked, for CLIENT LIST.
     last_command: &'static str,
 }
@@ -85,6 +89,8 @@ impl Session {
             user: (!needs_auth).then(|| DEFAULT_USER.to_owned()),
             hearing: Hearing::All,
             reads_followers: false,
+            read_policy: None,
+            token: SessionToken::new(),
             last_command: "NULL",
         }
     }
@@ -123,6 +129,28 @@ impl Session {
     #[must_use]
     pub fn reads_followers(&self) -> bool {
         self.reads_followers
+    }
+
+    /// What the client chose with CLIENT READ for its reads; `None` if it did not, or chose READONLY or READWRITE since.
+    #[must_use]
+    pub fn read_policy(&self) -> Option<ReadPolicy> {
+        self.read_policy
+    }
+
+    /// What the connection has seen: what CLIENT TOKEN answers.
+    #[must_use]
+    pub fn token(&self) -> &SessionToken {
+        &self.token
+    }
+
+    /// The connection has read or written this.
+    pub fn observe(&mut self, position: Position) {
+        self.token.observe(position);
+    }
+
+    /// The connection has seen what another session has.
+    pub fn merge(&mut self, token: &SessionToken) {
+        self.token.merge(token);
     }
 
     /// Whether the client wants to see the reply of the request now to be done. To be asked once for each request, in order;
@@ -266,6 +294,7 @@ impl Session {
             return Err(views::DISABLED);
         }
         self.reads_followers = reads_followers;
+        self.read_policy = None;
         Ok(Reply::Ok)
     }
 
@@ -287,6 +316,12 @@ impl Session {
             ClientCommand::Id => self.number(),
             ClientCommand::Info => Reply::Text(format!("{}\n", self.line(facts.now_micros())).into()),
             ClientCommand::List { ids, normal } => Reply::Text(self.list(ids, *normal, facts).into()),
+            ClientCommand::Read { policy, token } => {
+                self.read_policy = Some(*policy);
+                token.iter().for_each(|token| self.token.merge(token));
+                Reply::Ok
+            }
+            ClientCommand::Token => Reply::text(self.token.to_string()),
             ClientCommand::NoEvict(_) | ClientCommand::NoTouch(_) | ClientCommand::Reply(_) => Reply::Ok,
         }
     }

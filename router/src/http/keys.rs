@@ -1,4 +1,7 @@
 //! `/v2/keys/{key}`: values as they are, without any wrapping.
+//!
+//! Which replicas may answer a GET is said by `?read=` or the header `X-SimpleKV-Read`. `X-SimpleKV-Session` brings the token of an
+//! earlier response; every response that read or wrote something brings the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,38 +9,41 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use simplekv_client::{Error, ReadPolicy};
+use simplekv_client::{Error, InvalidToken, ReadPolicy, Session, SessionToken};
+use simplekv_types::ParsePolicyError;
 use simplekv_types::limits::KEY_BYTES_MAX;
 
 use crate::error::Problem;
 use crate::shared::Shared;
 
 const PREFIX: &str = "/v2/keys/";
+const SESSION: HeaderName = HeaderName::from_static("x-simplekv-session");
+const READ: HeaderName = HeaderName::from_static("x-simplekv-read");
 
-pub(super) async fn get(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
-    answer(&shared, async {
+pub(super) async fn get(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
+    let session = session(&shared, &headers);
+    answer(&shared, &session, async {
+        let session = session.as_ref().map_err(Problem::clone)?;
         let (key, query) = (key(&uri)?, Query::of(&uri)?);
         query.refuse_ttl()?;
-        let get = shared.client.get(key);
-        let value = match query.read {
-            None => get.await,
-            Some(policy) => get.read(policy).await,
-        };
-        let value = value?.ok_or_else(Problem::not_found)?;
+        let policy = policy_of(&query, &headers)?.unwrap_or(shared.client.read_policy());
+        let value = session.get(key).read(policy).await?.ok_or_else(Problem::not_found)?;
         Ok(([(header::CONTENT_TYPE, "application/octet-stream")], Body::from(value)).into_response())
     })
     .await
 }
 
 pub(super) async fn put(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    answer(&shared, async {
+    let session = session(&shared, request.headers());
+    answer(&shared, &session, async {
+        let session = session.as_ref().map_err(Problem::clone)?;
         let (key, query) = (key(request.uri())?, Query::of(request.uri())?);
         query.refuse_read()?;
         let value = Bytes::from_request(request, &()).await.map_err(body_problem)?;
-        let set = shared.client.set(key, value);
+        let set = session.set(key, value);
         match query.ttl {
             None => set.await?,
             Some(ttl) => set.ttl(ttl).await?,
@@ -47,12 +53,14 @@ pub(super) async fn put(State(shared): State<Arc<Shared>>, request: Request) -> 
     .await
 }
 
-pub(super) async fn delete(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
-    answer(&shared, async {
+pub(super) async fn delete(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
+    let session = session(&shared, &headers);
+    answer(&shared, &session, async {
+        let session = session.as_ref().map_err(Problem::clone)?;
         let (key, query) = (key(&uri)?, Query::of(&uri)?);
         query.refuse_ttl()?;
         query.refuse_read()?;
-        match shared.client.del(key).await? {
+        match session.del(key).await? {
             true => Ok(StatusCode::NO_CONTENT.into_response()),
             false => Err(Problem::not_found()),
         }
@@ -60,15 +68,50 @@ pub(super) async fn delete(State(shared): State<Arc<Shared>>, uri: Uri) -> Respo
     .await
 }
 
-async fn answer(shared: &Shared, work: impl Future<Output = Result<Response, Problem>>) -> Response {
+/// Answers with what came of the work, and the token its session ends with.
+async fn answer(
+    shared: &Shared,
+    session: &Result<Session, Problem>,
+    work: impl Future<Output = Result<Response, Problem>>,
+) -> Response {
     let result = work.await;
     shared.metrics.http_requests.inc();
-    result.unwrap_or_else(|problem| {
+    let mut response = result.unwrap_or_else(|problem| {
         if problem.is_ours() {
             shared.metrics.http_errors.inc();
         }
         problem.into_response()
-    })
+    });
+    let token = session.as_ref().map(Session::token).unwrap_or_default();
+    if !token.is_empty()
+        && let Ok(token) = HeaderValue::try_from(token.to_string())
+    {
+        response.headers_mut().insert(SESSION, token);
+    }
+    response
+}
+
+/// The session that the request's token names, or a new one.
+fn session(shared: &Shared, headers: &HeaderMap) -> Result<Session, Problem> {
+    Ok(shared.client.resume(token(headers)?))
+}
+
+/// The token the request brings. None, or an empty one, begins a session.
+fn token(headers: &HeaderMap) -> Result<SessionToken, Problem> {
+    let text = headers.get(SESSION).map(|header| String::from_utf8_lossy(header.as_bytes())).unwrap_or_default();
+    match text.trim() {
+        "" => Ok(SessionToken::new()),
+        text => text.parse().map_err(|error: InvalidToken| {
+            Problem::new(StatusCode::BAD_REQUEST, "bad_session", format!("X-SimpleKV-Session: {error}"))
+        }),
+    }
+}
+
+/// Which replicas may answer; `None` if the request does not say. One with a token goes on with its session.
+fn policy_of(query: &Query, headers: &HeaderMap) -> Result<Option<ReadPolicy>, Problem> {
+    let header = headers.get(READ).map(|header| policy(&String::from_utf8_lossy(header.as_bytes()))).transpose()?;
+    let session = headers.contains_key(SESSION).then_some(ReadPolicy::SESSION);
+    Ok(query.read.or(header).or(session))
 }
 
 fn body_problem(rejection: BytesRejection) -> Problem {
@@ -148,12 +191,7 @@ fn ttl(text: &str) -> Result<Duration, Problem> {
 }
 
 fn policy(text: &str) -> Result<ReadPolicy, Problem> {
-    match text {
-        "linearizable" => Ok(ReadPolicy::Linearizable),
-        "leader" => Ok(ReadPolicy::Leader),
-        "any" => Ok(ReadPolicy::Any),
-        _ => Err(bad_query("`read` is `linearizable`, `leader` or `any`")),
-    }
+    text.trim().parse().map_err(|error: ParsePolicyError| bad_query(error.to_string()))
 }
 
 fn bad_query(detail: impl Into<String>) -> Problem {
@@ -176,11 +214,33 @@ mod tests {
     }
 
     #[test]
+    fn a_request_with_a_token_goes_on_with_its_session_unless_it_says_otherwise() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            let named = |(name, value): &(&'static str, &'static str)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            pairs.iter().map(named).collect()
+        };
+        let policy = |read, pairs: &[_]| policy_of(&Query { ttl: None, read }, &headers(pairs));
+        assert_eq!(policy(None, &[]), Ok(None));
+        assert_eq!(policy(None, &[("x-simplekv-session", "s1")]), Ok(Some(ReadPolicy::SESSION)));
+        let both = [("x-simplekv-session", "s1"), ("x-simplekv-read", "leader")];
+        assert_eq!(policy(None, &both), Ok(Some(ReadPolicy::Leader)));
+        assert_eq!(policy(Some(ReadPolicy::Any), &both), Ok(Some(ReadPolicy::Any)));
+        assert!(policy(None, &[("x-simplekv-read", "maybe")]).is_err());
+        assert!(token(&headers(&[("x-simplekv-session", "s2")])).is_err());
+        assert_eq!(token(&headers(&[("x-simplekv-session", "")])), Ok(SessionToken::new()));
+        assert_eq!(token(&headers(&[])), Ok(SessionToken::new()));
+    }
+
+    #[test]
     fn a_query_says_only_what_is_known() {
         let query = |text: &str| Query::of(&format!("/v2/keys/k?{text}").parse().unwrap());
         assert_eq!(query("").unwrap(), Query::default());
         assert_eq!(query("ttl=1.5").unwrap().ttl, Some(Duration::from_millis(1500)));
         assert_eq!(query("read=any").unwrap().read, Some(ReadPolicy::Any));
+        let bounded = ReadPolicy::Bounded { max_lag: Duration::from_millis(100) };
+        assert_eq!(query("read=bounded=100ms").unwrap().read, Some(bounded));
         for text in ["ttl=", "ttl=0", "ttl=-1", "ttl=nan", "ttl=1e300", "read=maybe", "tll=1"] {
             assert!(query(text).is_err(), "{text}");
         }

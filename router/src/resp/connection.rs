@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use simplekv_resp::control::ClientCommand;
 use simplekv_resp::{Answer, Args, Body, Control, Parser, ProtocolError, Request, RequestLimits, Session, encode};
-use simplekv_types::{Failure, Reply};
+use simplekv_types::{Failure, ReadPolicy, Reply, SessionToken};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -42,10 +43,21 @@ enum Held {
         turn: Turn,
         task: Task,
     },
-    /// WAIT: answered once everything before it has been.
-    Wait {
+    /// Answered once everything before it has been.
+    Last {
         turn: Turn,
+        last: Last,
     },
+}
+
+/// What concerns everything that stands before it.
+enum Last {
+    /// WAIT.
+    Wait,
+    /// CLIENT READ.
+    Read { policy: ReadPolicy, token: Option<SessionToken> },
+    /// CLIENT TOKEN.
+    Token,
 }
 
 pub(super) struct Connection {
@@ -207,12 +219,22 @@ impl Connection {
         drop(session);
         let turn = self.pipeline.take_turn(protocol, is_heard, Class::Control);
         match (answer, control) {
+            (Answer::Reply(_), Control::Client(ClientCommand::Read { policy, token })) => {
+                self.begin(Held::Last { turn, last: Last::Read { policy, token } });
+            }
+            (Answer::Reply(_), Control::Client(ClientCommand::Token)) => {
+                self.begin(Held::Last { turn, last: Last::Token });
+            }
+            (Answer::Reply(reply), Control::Reset) => {
+                self.pipeline.reset_session();
+                self.pipeline.answer(turn, reply);
+            }
             (Answer::Reply(reply), _) => self.pipeline.answer(turn, reply),
             (Answer::Close(reply), _) => {
                 self.pipeline.answer(turn, reply);
                 self.is_closing = true;
             }
-            (Answer::NotMine, Control::Wait { .. }) => self.begin(Held::Wait { turn }),
+            (Answer::NotMine, Control::Wait { .. }) => self.begin(Held::Last { turn, last: Last::Wait }),
             (Answer::NotMine, _) => {
                 let failure = Failure::command("ERR this command is not supported through the router");
                 self.pipeline.answer(turn, failure.into());
@@ -223,16 +245,32 @@ impl Connection {
     /// Begins a request, or holds it if it may not begin yet.
     fn begin(&mut self, held: Held) {
         match held {
-            Held::Wait { turn } if self.pipeline.outstanding() == 0 => {
-                // What was acknowledged is on every in-sync replica already: there is nothing to wait for.
-                let followers = self.shared.topology().groups().iter().map(|group| group.in_sync.len()).min();
-                let followers = followers.unwrap_or(0).saturating_sub(1);
-                self.pipeline.answer(turn, Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX)));
+            Held::Last { turn, last } if self.pipeline.outstanding() == 0 => {
+                let reply = self.conclude(last);
+                self.pipeline.answer(turn, reply);
             }
             Held::Task { turn, task } if self.pipeline.may_begin(&task) && self.take_place() => {
                 self.pipeline.begin(turn, task);
             }
             held => self.held = Some(held),
+        }
+    }
+
+    /// Everything before it has been answered.
+    fn conclude(&mut self, last: Last) -> Reply {
+        match last {
+            Last::Wait => {
+                // What was acknowledged is on every in-sync replica already: there is nothing to wait for.
+                let followers = self.shared.topology().groups().iter().map(|group| group.in_sync.len()).min();
+                let followers = followers.unwrap_or(0).saturating_sub(1);
+                Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX))
+            }
+            Last::Read { policy, token } => {
+                self.pipeline.set_read_policy(policy);
+                token.iter().for_each(|token| self.pipeline.session().merge(token));
+                Reply::Ok
+            }
+            Last::Token => Reply::text(self.pipeline.session().token().to_string()),
         }
     }
 
@@ -252,7 +290,7 @@ impl Connection {
             Some(Held::Task { task, .. }) => {
                 self.pipeline.may_begin(task) && self.places <= self.pipeline.outstanding()
             }
-            Some(Held::Wait { .. }) | None => false,
+            Some(Held::Last { .. }) | None => false,
         }
     }
 

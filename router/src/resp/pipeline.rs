@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use simplekv_client::{Kind, Options};
+use simplekv_client::{Kind, Options, ReadPolicy, Session};
 use simplekv_resp::{Command, Protocol};
 use simplekv_types::{Reply, Slot};
 use smallvec::SmallVec;
@@ -76,6 +76,8 @@ enum Finished {
 /// The requests of one connection.
 pub(super) struct Pipeline {
     shared: Arc<Shared>,
+    /// What the connection has read and written.
+    session: Session,
     options: Options,
     /// Replies from `first` on.
     pending: VecDeque<Pending>,
@@ -101,8 +103,9 @@ impl Pipeline {
     pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
         let lane = usize::try_from(number).unwrap_or(0);
         Self {
+            session: shared.client.session(),
+            options: Options::default().lane(lane).read(shared.client.read_policy()),
             shared,
-            options: Options::default().lane(lane),
             pending: VecDeque::new(),
             first: 0,
             waiting_bytes: 0,
@@ -115,6 +118,23 @@ impl Pipeline {
             wide_reads: 0,
             wide_writes: 0,
         }
+    }
+
+    /// From now on reads are promised this. Nothing may be outstanding: what was asked before was asked under another promise.
+    pub(super) fn set_read_policy(&mut self, policy: ReadPolicy) {
+        debug_assert_eq!(self.outstanding(), 0, "a request is read as it was asked");
+        self.options.read = Some(policy);
+    }
+
+    /// What the connection has read and written, as far as that has ended.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Forgets what was read and written, and who may answer reads. What is outstanding ends as it began, or better.
+    pub(super) fn reset_session(&mut self) {
+        self.session = self.shared.client.session();
+        self.options.read = Some(self.shared.client.read_policy());
     }
 
     /// Requests whose replies are not due yet.
@@ -177,7 +197,8 @@ impl Pipeline {
             Task::Wide { command, kind } => {
                 let is_write = kind == Kind::Write;
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) += 1;
-                let future = run_wide(Arc::clone(&self.shared), turn, command, kind, self.options);
+                let session = self.session.clone();
+                let future = run_wide(Arc::clone(&self.shared), session, turn, command, kind, self.options);
                 self.running.push(future.boxed());
             }
         }
@@ -256,13 +277,13 @@ impl Pipeline {
         if reads == queue.waiting.len() || queue.reads > 0 {
             for queued in queue.waiting.drain(..reads) {
                 queue.reads += 1;
-                let future = read(Arc::clone(&self.shared), slot, queued, self.options);
+                let future = read(self.session.clone(), slot, queued, self.options);
                 self.running.push(future.boxed());
             }
         } else {
             queue.in_order = true;
             let together = together(&mut queue.waiting);
-            let future = in_order(Arc::clone(&self.shared), slot, together, self.options);
+            let future = in_order(self.session.clone(), slot, together, self.options);
             self.running.push(future.boxed());
         }
         if !queue.in_order && queue.reads == 0 && queue.waiting.is_empty() {
@@ -283,30 +304,37 @@ fn together(waiting: &mut VecDeque<Queued>) -> SmallVec<[Queued; 1]> {
     waiting.drain(..count).collect()
 }
 
-async fn read(shared: Arc<Shared>, slot: Slot, queued: Queued, options: Options) -> Finished {
+async fn read(session: Session, slot: Slot, queued: Queued, options: Options) -> Finished {
     let Queued { turn, words, share, .. } = queued;
-    let result = shared.client.execute(slot, words, Kind::Read, options.share(share)).await;
+    let result = session.execute(slot, words, Kind::Read, options.share(share)).await;
     Finished::Read { slot, turn, reply: result.unwrap_or_else(error::reply) }
 }
 
-async fn in_order(shared: Arc<Shared>, slot: Slot, mut queued: SmallVec<[Queued; 1]>, options: Options) -> Finished {
+async fn in_order(session: Session, slot: Slot, mut queued: SmallVec<[Queued; 1]>, options: Options) -> Finished {
     let writes = queued.iter().filter(|queued| queued.kind == Kind::Write).count();
     if queued.len() == 1
         && let Some(Queued { turn, words, kind, .. }) = queued.pop()
     {
-        let result = shared.client.execute(slot, words, kind, options.share(false)).await;
+        let result = session.execute(slot, words, kind, options.share(false)).await;
         let replies = std::iter::once((turn, result.unwrap_or_else(error::reply))).collect();
         return Finished::InOrder { slot, writes, replies };
     }
     let turns: SmallVec<[Turn; 8]> = queued.iter().map(|queued| queued.turn).collect();
     let commands = queued.into_iter().map(|queued| (queued.words, queued.kind)).collect();
-    let results = shared.client.execute_in_order(slot, commands, options).await;
+    let results = session.execute_in_order(slot, commands, options).await;
     let replies = turns.into_iter().zip(results.into_iter().map(|result| result.unwrap_or_else(error::reply)));
     Finished::InOrder { slot, writes, replies: replies.collect() }
 }
 
-async fn run_wide(shared: Arc<Shared>, turn: Turn, command: Command, kind: Kind, options: Options) -> Finished {
-    let reply = wide::run(&shared, command, kind, options).await;
+async fn run_wide(
+    shared: Arc<Shared>,
+    session: Session,
+    turn: Turn,
+    command: Command,
+    kind: Kind,
+    options: Options,
+) -> Finished {
+    let reply = wide::run(&shared, &session, command, kind, options).await;
     Finished::Wide { turn, is_write: kind == Kind::Write, reply }
 }
 

@@ -1,6 +1,6 @@
 //! SCAN: a walk over all keys, a step at a time.
 
-use simplekv_client::{Kind, Options, Target, Topology};
+use simplekv_client::{Client, Kind, Options, Target, Topology};
 use simplekv_resp::command::Scan;
 use simplekv_resp::{Command, SCAN_POSITION_BITS};
 use simplekv_types::{Failure, GroupId, Reply, Slot, SlotRange};
@@ -11,7 +11,7 @@ use crate::shared::Shared;
 
 /// One step of a walk over all keys. A cursor is a place in the order of slots, the same on every node, so the step is asked of the
 /// group that owns the cursor's slot, for as many slots as it owns from there on and the client asked for.
-pub(super) async fn run(shared: &Shared, mut scan: Scan, options: Options) -> Reply {
+pub(super) async fn run(shared: &Shared, client: &Client, mut scan: Scan, options: Options) -> Reply {
     // Ownership may change while we ask; a group that had lost the slots would have answered that it has no such keys.
     const TRIES: usize = 8;
     let asked = scan.slots;
@@ -22,7 +22,7 @@ pub(super) async fn run(shared: &Shared, mut scan: Scan, options: Options) -> Re
         };
         scan.slots = slots;
         let words: Words = Command::Scan(scan.clone()).to_args().into_iter().collect();
-        let answer = shared.client.execute(Target::Group(group), words, Kind::Read, options).await;
+        let answer = client.execute(Target::Group(group), words, Kind::Read, options).await;
         let still_owned = owned_from(&shared.topology(), first, asked.last()) == Some((group, slots));
         match answer.unwrap_or_else(error::reply) {
             _ if !still_owned => (),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures::StreamExt;
 use rand::seq::SliceRandom;
-use simplekv_client::{Kind, Options, Target, Topology};
+use simplekv_client::{Client, Kind, Options, Target, Topology};
 use simplekv_resp::{Command, Scatter};
 use simplekv_types::{Failure, GroupId, Reply, Slot};
 
@@ -21,13 +21,13 @@ const PART_KEYS_MAX: usize = 64;
 const PART_BYTES_MAX: usize = 256 << 10;
 
 /// Runs a command that concerns several slots.
-pub(super) async fn run(shared: &Shared, command: Command, kind: Kind, options: Options) -> Reply {
+pub(super) async fn run(shared: &Shared, client: &Client, command: Command, kind: Kind, options: Options) -> Reply {
     // How a command is to be cut is not known before the groups are.
     let topology = shared.known_topology().await;
     if let Command::Scan(scan) = command {
-        return scan::run(shared, scan, options).await;
+        return scan::run(shared, client, scan, options).await;
     }
-    let request = Wide { shared, kind, options };
+    let request = Wide { shared, client, kind, options };
     match cut(&command, &topology) {
         Some(scatter) => request.run_parts(scatter).await,
         None => request.run_everywhere(&command).await,
@@ -38,6 +38,7 @@ pub(super) async fn run(shared: &Shared, command: Command, kind: Kind, options: 
 #[derive(Clone, Copy)]
 struct Wide<'a> {
     shared: &'a Shared,
+    client: &'a Client,
     kind: Kind,
     options: Options,
 }
@@ -85,7 +86,7 @@ impl Wide<'_> {
             return Reply::Error(Failure::NotServing { reason: "the router is stopping".into() });
         };
         let words: Words = command.to_args().into_iter().collect();
-        self.shared.client.execute(target, words, self.kind, self.options).await.unwrap_or_else(error::reply)
+        self.client.execute(target, words, self.kind, self.options).await.unwrap_or_else(error::reply)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection: requests are executed in the order they came, as many together as have arrived.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use super::facts::NodeView;
 use crate::budget;
-use crate::dispatch::{Door, Operation};
+use crate::dispatch::{Door, Operation, Seen};
 use crate::keyspace;
 use crate::metrics::Metrics;
 use crate::shared::Shared;
@@ -115,10 +116,11 @@ impl Connection<'_> {
                     self.execute().await?;
                 }
                 // Redis Cluster's clients ask a follower only after READONLY, and expect to be redirected otherwise.
-                let policy = match self.session.reads_followers() {
+                let default = match self.session.reads_followers() {
                     true => ReadPolicy::Linearizable,
                     false => ReadPolicy::Leader,
                 };
+                let policy = self.session.read_policy().unwrap_or(default);
                 self.operations.push(Ok(Operation { policy, ..Operation::plain(command) }));
             }
             Ok(Request { body: Body::Control(control), .. }) => {
@@ -169,17 +171,25 @@ impl Connection<'_> {
         Ok(())
     }
 
-    async fn execute_together(&mut self, operations: Vec<Result<Operation, Failure>>) -> io::Result<()> {
+    async fn execute_together(&mut self, mut operations: Vec<Result<Operation, Failure>>) -> io::Result<()> {
         let metrics = self.shared.metrics();
         Metrics::add(&metrics.resp_commands, operations.len() as u64);
         let later = self.heard.split_off(operations.len());
         let heard = std::mem::replace(&mut self.heard, later);
+        if self.session.read_policy().is_some_and(|policy| !policy.is_linearizable()) {
+            // As of now: what stood before these has been answered.
+            let seen = Arc::new(self.session.token().clone());
+            for operation in operations.iter_mut().flatten() {
+                operation.session = Some(Seen::All(Arc::clone(&seen)));
+            }
+        }
         let answers = self.shared.execute(Door::Resp, operations).finish(self.shared).await;
         let failed = answers.iter().filter(|answer| matches!(answer.reply, Reply::Error(_))).count();
         if failed > 0 {
             Metrics::add(&metrics.failed_commands, failed as u64);
         }
         for (answer, heard) in answers.into_iter().zip(heard) {
+            answer.seen.iter().for_each(|seen| self.session.observe(*seen));
             if heard {
                 encode::reply(&answer.reply, self.session.protocol(), &mut self.output);
                 self.send_if_long().await?;

@@ -1,6 +1,7 @@
 //! Arguments of the commands about the connection.
 
-use simplekv_types::Failure;
+use bytes::Bytes;
+use simplekv_types::{Failure, ReadPolicy, SessionToken, limits};
 
 use super::{ClientCommand, Control, Credentials, Hello, LibraryAttribute, ReplyMode};
 use crate::command::{Body, NOT_AN_INTEGER, SYNTAX, Words};
@@ -158,6 +159,39 @@ pub(crate) fn reply(words: &mut Words<'_>) -> Parsed {
         b"skip" => ReplyMode::Skip,
         _ => return Err(SYNTAX),
     }))
+}
+
+pub(crate) fn read(words: &mut Words<'_>) -> Parsed {
+    let invalid = |error: &dyn std::fmt::Display| Failure::Command(format!("ERR {error}").into());
+    let name = text(&words.word()?, NAME_BYTES_MAX)?;
+    let (mut policy, mut token) = (name.clone(), None);
+    if name.eq_ignore_ascii_case("bounded") && words.len() > 0 {
+        policy = format!("{name}={}", text(&words.word()?, NAME_BYTES_MAX)?);
+    }
+    let policy: ReadPolicy = policy.parse().map_err(|error| invalid(&error))?;
+    if let ReadPolicy::Session { .. } = policy
+        && let Some(given) = words.option()
+    {
+        let given = text(&given, limits::TOKEN_BYTES_MAX + 1)?;
+        token = Some(given.parse::<SessionToken>().map_err(|error| invalid(&error))?);
+    }
+    words.end()?;
+    client(ClientCommand::Read { policy, token })
+}
+
+/// A policy's name, or its time, is not longer.
+const NAME_BYTES_MAX: usize = 32;
+
+/// A word of at most so many bytes, as text. Whatever is not text becomes something that is nothing either.
+fn text(word: &Bytes, max: usize) -> Result<String, Failure> {
+    if word.len() > max {
+        return Err(SYNTAX);
+    }
+    Ok(String::from_utf8_lossy(word).into_owned())
+}
+
+pub(crate) fn token(_words: &mut Words<'_>) -> Parsed {
+    client(ClientCommand::Token)
 }
 
 /// `… HELP` of any command with subcommands.

@@ -234,6 +234,65 @@ fn a_node_lets_clients_read_followers() {
 }
 
 #[test]
+fn a_connection_chooses_who_may_answer_it() {
+    let process = Process { cluster: Some(ClusterFacts::default()), ..Process::default() };
+    let mut session = session(&process);
+    assert_eq!(session.read_policy(), None);
+    let bounded = |millis| ReadPolicy::Bounded { max_lag: std::time::Duration::from_millis(millis) };
+    for (line, policy) in [
+        ("client read any", ReadPolicy::Any),
+        ("CLIENT READ Leader", ReadPolicy::Leader),
+        ("client read linearizable", ReadPolicy::Linearizable),
+        ("client read quorum", ReadPolicy::Quorum),
+        ("client read bounded 250", bounded(250)),
+        ("client read bounded 2s", bounded(2000)),
+        ("client read session", ReadPolicy::SESSION),
+    ] {
+        assert_eq!(ask(&mut session, &process, line), Reply::Ok, "{line}");
+        assert_eq!(session.read_policy(), Some(policy), "{line}");
+    }
+    ask(&mut session, &process, "readonly");
+    assert_eq!((session.read_policy(), session.reads_followers()), (None, true), "the last word counts");
+}
+
+#[test]
+fn a_connections_token_goes_from_one_to_the_next() {
+    let process = Process::default();
+    let mut first = session(&process);
+    assert_eq!(ask(&mut first, &process, "client token"), Reply::text("s1"));
+    let mut seen = SessionToken::new();
+    seen.merge(&"s1-g1.5.0.3.1042".parse().unwrap());
+    seen.positions().iter().for_each(|position| first.observe(*position));
+    assert_eq!(ask(&mut first, &process, "client token"), Reply::text("s1-g1.5.0.3.1042"));
+
+    let mut second = session(&process);
+    second.merge(&"s1-g2.5.0.1.7".parse().unwrap());
+    assert_eq!(ask(&mut second, &process, "client read session s1-g1.5.0.3.1042"), Reply::Ok);
+    assert_eq!(ask(&mut second, &process, "client token"), Reply::text("s1-g1.5.0.3.1042-g2.5.0.1.7"));
+    ask(&mut second, &process, "reset");
+    assert_eq!((second.read_policy(), second.token().is_empty()), (None, true));
+}
+
+#[test]
+fn what_is_no_read_policy_is_refused() {
+    for (line, text) in [
+        ("client read maybe", "ERR a read policy is linearizable, leader, quorum, session, bounded or any"),
+        ("client read bounded", "ERR `bounded` needs a time of at least a millisecond, like `bounded=100ms`"),
+        ("client read bounded 0", "ERR `bounded` needs a time of at least a millisecond, like `bounded=100ms`"),
+        ("client read bounded soon", "ERR `bounded` needs a time of at least a millisecond, like `bounded=100ms`"),
+        ("client read session s2", "ERR a session token begins with `s1`"),
+        ("client read session s1-g1", "ERR each part of a session token is `g<group>.<slots>.<lineage>.<epoch>.<end>`"),
+        ("client read session s1 s1", "ERR syntax error"),
+        ("client read any 5", "ERR syntax error"),
+        ("client read", "ERR wrong number of arguments for 'client|read' command"),
+        ("client token x", "ERR wrong number of arguments for 'client|token' command"),
+    ] {
+        let refused = Request::parse(parse_words(line)).unwrap_err();
+        assert_eq!(crate::error_text(&refused), text, "{line}");
+    }
+}
+
+#[test]
 fn connections_are_listed_with_what_is_known_about_them() {
     let process = Process::default();
     let mut session = session(&process);

@@ -100,6 +100,18 @@ const CLIENT_SPECS: &[Spec] = &[
         "<ON | OFF | SKIP>",
         "Chooses whether the server answers.",
     ),
+    Spec::new("client|read", -3, CLIENT, Keys::NONE, parse::read).doc(
+        CONNECTION,
+        "1.0.0",
+        "<LINEARIZABLE | LEADER | QUORUM | SESSION [token] | BOUNDED milliseconds | ANY>",
+        "Chooses which replicas may answer the connection's reads. Only simplekv has it.",
+    ),
+    Spec::new("client|token", 2, CLIENT, Keys::NONE, parse::token).doc(
+        CONNECTION,
+        "1.0.0",
+        "",
+        "Answers what the connection has seen, for CLIENT READ SESSION. Only simplekv has it.",
+    ),
     Spec::new("client|help", 2, ALWAYS, Keys::NONE, parse::help).doc(
         CONNECTION,
         "5.0.0",
