@@ -20,25 +20,27 @@ pub struct Shape {
     pub groups: Vec<Vec<u32>>,
     /// What every node's configuration says beyond the defaults.
     pub settings: Settings,
+    /// Whether each node is in a zone of its own, named like the node, so that a client may prefer one.
+    pub zones: bool,
 }
 
 impl Shape {
     /// Two groups of three replicas on six nodes.
     #[must_use]
     pub fn six_nodes() -> Self {
-        Self { groups: vec![vec![1, 2, 3], vec![4, 5, 6]], settings: Settings::new() }
+        Self { groups: vec![vec![1, 2, 3], vec![4, 5, 6]], settings: Settings::new(), zones: false }
     }
 
     /// One group of three replicas.
     #[must_use]
     pub fn three_nodes() -> Self {
-        Self { groups: vec![vec![1, 2, 3]], settings: Settings::new() }
+        Self { groups: vec![vec![1, 2, 3]], settings: Settings::new(), zones: false }
     }
 
     /// One group of one replica.
     #[must_use]
     pub fn one_node() -> Self {
-        Self { groups: vec![vec![1]], settings: Settings::new() }
+        Self { groups: vec![vec![1]], settings: Settings::new(), zones: false }
     }
 
     /// The same with one more setting on every node.
@@ -46,6 +48,18 @@ impl Shape {
     pub fn with(mut self, section: &'static str, key: &'static str, value: impl Into<toml::Value>) -> Self {
         self.settings.push((section, key, value.into()));
         self
+    }
+
+    /// The same with each node in a zone of its own.
+    #[must_use]
+    pub fn in_zones(mut self) -> Self {
+        self.zones = true;
+        self
+    }
+
+    fn settings_of(&self, node: NodeId) -> Settings {
+        let zone = self.zones.then(|| ("node", "zone", node.to_string().into()));
+        self.settings.iter().cloned().chain(zone).collect()
     }
 
     fn nodes(&self) -> Vec<NodeId> {
@@ -86,7 +100,7 @@ impl Cluster {
         let turn = Turn::take().await?;
         let dir = TempDir::with_prefix("simplekv-")?;
         let etcd = EtcdCluster::start(1).await?;
-        let node = |id| Node::new(dir.path(), id, etcd.endpoints(), &shape.settings);
+        let node = |id| Node::new(dir.path(), id, etcd.endpoints(), &shape.settings_of(id));
         let nodes = shape.nodes().into_iter().map(node).collect::<Result<_>>()?;
         let mut cluster = Self { etcd, nodes, dir, _turn: turn };
         for node in &mut cluster.nodes {

@@ -26,6 +26,7 @@ mod nodes_speak_redis_cluster;
 mod paused_leader_answers_nothing_old;
 mod readme_session;
 mod router_speaks_redis;
+mod sessions_see_what_they_did;
 mod wiped_disk_rejoins;
 
 use std::time::Duration;
