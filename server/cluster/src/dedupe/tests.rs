@@ -129,3 +129,76 @@ fn a_second_attempt_leaves_a_row_even_if_it_changed_nothing() {
     let first = simplekv_types::Dedupe { attempt: 1, ..write(5, 1, 60_000) };
     assert_eq!(table.lookup(slot(1), CLIENT, &first, GroupTime(2)), answered(10, 5), "the late first attempt finds it");
 }
+
+/// A table that forgets by the log's clock and by what clients declare answered says what one would say that never forgets.
+#[test]
+fn nothing_that_could_still_matter_is_forgotten() {
+    for seed in 1..400_u64 {
+        let mut chance = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut below = |bound: u64| {
+            chance ^= chance << 13;
+            chance ^= chance >> 7;
+            chance ^= chance << 17;
+            chance % bound
+        };
+        let mut table = Dedupe::new();
+        // The log, with the time of each record; what is applied of it; and the deadline each write got once and for all.
+        let mut log: Vec<(DedupeRecord, GroupTime)> = Vec::new();
+        let mut applied = 0;
+        let mut deadlines: BTreeMap<(u64, u64), GroupTime> = BTreeMap::new();
+        let mut now = GroupTime(1_000);
+        for _ in 0..150 {
+            match below(8) {
+                0 => now = now.plus_millis(below(2_500)),
+                1 if log.len() > applied => {
+                    log.truncate(applied + usize::try_from(below((log.len() - applied) as u64)).unwrap());
+                    table.truncate_to(Lsn(log.len() as u64));
+                }
+                2 | 3 if log.len() > applied => {
+                    applied += 1 + usize::try_from(below((log.len() - applied) as u64)).unwrap();
+                    table.apply_to(Lsn(applied as u64), log[applied - 1].1);
+                }
+                _ => {
+                    let (client, seq) = (below(2), 1 + below(12));
+                    let deadline = *deadlines.entry((client, seq)).or_insert(now.plus_millis(below(6_000)));
+                    let ack_below = Seq(below(seq + 1).saturating_sub(below(4)));
+                    let write = simplekv_types::Dedupe { seq: Seq(seq), ack_below, deadline, attempt: 1 };
+                    let client = ClientId(client.into());
+                    let verdict = table.lookup(slot(1), client, &write, now);
+                    let expected = remembering_everything(&log, client, &write, now);
+                    // Of a write that was answered without a record there is nothing to be remembered for ever.
+                    let never_done = !log.iter().any(|(known, _)| known.client == client && known.seq == write.seq);
+                    let allowed = never_done && (&verdict, &expected) == (&Verdict::Execute, &Verdict::Stale);
+                    assert!(verdict == expected || allowed, "seed {seed}: {verdict:?} instead of {expected:?}");
+                    if verdict == Verdict::Execute {
+                        let record = DedupeRecord { client, deadline, ..record(seq, ack_below.0, 0) };
+                        table.append(Lsn(log.len() as u64), record.clone());
+                        log.push((record, now));
+                    }
+                }
+            }
+        }
+        table.apply_to(Lsn(log.len() as u64), now.plus_millis(20_000));
+        assert!(table.is_empty() && table.slots.is_empty() && table.sweeps.is_empty(), "seed {seed}: {table:?}");
+    }
+}
+
+fn remembering_everything(
+    log: &[(DedupeRecord, GroupTime)],
+    client: ClientId,
+    write: &simplekv_types::Dedupe,
+    now: GroupTime,
+) -> Verdict {
+    if write.deadline < now {
+        return Verdict::Expired;
+    }
+    let own = || log.iter().enumerate().filter(|(_, (record, _))| record.client == client);
+    if own().any(|(_, (record, _))| write.seq < record.ack_below) {
+        return Verdict::Stale;
+    }
+    let found = own().filter(|(_, (record, _))| record.seq == write.seq).next_back();
+    found.map_or(Verdict::Execute, |(lsn, (record, _))| Verdict::Answered {
+        lsn: Lsn(lsn as u64),
+        result: record.result.clone(),
+    })
+}
