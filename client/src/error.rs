@@ -240,3 +240,18 @@ impl std::fmt::Display for Tried<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use simplekv_types::FailureCode;
+
+    use super::*;
+
+    #[test]
+    fn an_error_leaves_open_what_its_failure_leaves_open() {
+        for code in FailureCode::ALL {
+            let error = Error::from(code.example());
+            assert_eq!(error.may_have_applied(), code.told().may_have_applied, "{error}");
+        }
+    }
+}

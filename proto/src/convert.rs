@@ -3,10 +3,12 @@
 mod failure;
 mod peer;
 mod request;
+mod status;
 mod value;
 
 pub use peer::election_sender;
 pub use request::{client_id, cluster_id};
+pub use status::{failure_in_details, status_details};
 
 /// Why a message from the wire was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

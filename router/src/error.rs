@@ -24,6 +24,7 @@ fn failure(error: Error) -> Failure {
             Error::NoLeader { group } => Failure::NoLeader { group },
             Error::SlotUnserved { slot } => Failure::SlotUnserved { slot },
             Error::NotEnoughInSync { have, need } => Failure::NoReplicas { in_sync: have, required: need },
+            Error::Overloaded { what } => Failure::Busy { what },
             Error::Server(failure) => without_address(failure),
             last => Failure::Timeout { what: last.to_string().into() },
         },
@@ -78,27 +79,9 @@ impl Problem {
     }
 
     fn of(failure: &Failure) -> Self {
-        let status = match failure {
-            Failure::NoReplicas { .. }
-            | Failure::Busy { .. }
-            | Failure::Moved { .. }
-            | Failure::NotLeader { .. }
-            | Failure::NoLeader { .. }
-            | Failure::SlotUnserved { .. }
-            | Failure::TryAgain { .. }
-            | Failure::NotServing { .. }
-            | Failure::Loading => StatusCode::SERVICE_UNAVAILABLE,
-            Failure::Uncertain { .. } | Failure::Timeout { .. } | Failure::Expired | Failure::StaleRetry => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
-            Failure::WrongType => StatusCode::CONFLICT,
-            // The condition that the request's token sets cannot be met by anybody any more.
-            Failure::TokenLost { .. } => StatusCode::PRECONDITION_FAILED,
-            Failure::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Failure::CrossSlot | Failure::Command(_) => StatusCode::BAD_REQUEST,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self::new(status, failure.code().as_str(), failure.to_string())
+        let told = failure.code().told();
+        let status = StatusCode::from_u16(told.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::new(status, told.name, failure.to_string())
     }
 }
 
@@ -139,7 +122,7 @@ mod tests {
     use std::time::Duration;
 
     use simplekv_client::{GroupId, NodeId, Slot};
-    use simplekv_types::{Epoch, SlotMapVersion};
+    use simplekv_types::{Epoch, FailureCode, SlotMapVersion};
 
     use super::*;
 
@@ -184,6 +167,14 @@ mod tests {
         for wrap in [timeout, |last| last] {
             assert_eq!(failure(wrap(Error::Server(moved.clone()))), Failure::TryAgain { slot });
             assert_eq!(failure(wrap(Error::Server(elsewhere.clone()))), Failure::NoLeader { group });
+        }
+    }
+
+    #[test]
+    fn every_failure_has_the_status_and_the_name_of_the_table() {
+        for code in FailureCode::ALL {
+            let problem = Problem::from(code.example());
+            assert_eq!((problem.status.as_u16(), problem.code), (code.told().http, code.told().name));
         }
     }
 

@@ -4,7 +4,12 @@ use std::borrow::Cow;
 
 use crate::{Epoch, GroupId, NodeId, Slot, SlotMapVersion};
 
-/// Why a request failed. Redis' error text for each stands in `simplekv-resp`, the retry policy in `simplekv-client`.
+mod table;
+
+pub use table::Told;
+
+/// Why a request failed. What each is called at every door says [`FailureCode::told`], Redis' error texts stand in `simplekv-resp`,
+/// the retry policy in `simplekv-client`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
@@ -176,27 +181,7 @@ impl FailureCode {
     /// The code as a metric label: lower case words joined by `_`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Moved => "moved",
-            Self::NotLeader => "not_leader",
-            Self::NoLeader => "no_leader",
-            Self::SlotUnserved => "slot_unserved",
-            Self::TryAgain => "try_again",
-            Self::NoReplicas => "no_replicas",
-            Self::Busy => "busy",
-            Self::Uncertain => "uncertain",
-            Self::Expired => "expired",
-            Self::StaleRetry => "stale_retry",
-            Self::Timeout => "timeout",
-            Self::NotServing => "not_serving",
-            Self::Loading => "loading",
-            Self::TokenLost => "token_lost",
-            Self::CrossSlot => "cross_slot",
-            Self::WrongType => "wrong_type",
-            Self::TooLarge => "too_large",
-            Self::Corrupt => "corrupt",
-            Self::Command => "command",
-        }
+        self.told().name
     }
 }
 
@@ -235,7 +220,7 @@ impl Failure {
 
     /// Whether a *write* answered with this may nevertheless have been done, now or later.
     #[must_use]
-    pub fn may_have_applied(&self) -> bool {
-        matches!(self, Self::Uncertain { .. })
+    pub const fn may_have_applied(&self) -> bool {
+        self.code().told().may_have_applied
     }
 }

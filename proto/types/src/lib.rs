@@ -24,7 +24,7 @@ mod topology;
 mod value_type;
 
 pub use batch::Batch;
-pub use failure::{Failure, FailureCode};
+pub use failure::{Failure, FailureCode, Told};
 pub use group::{GroupRecord, Leadership, Member};
 pub use identity::{ClientId, ClusterId, GroupId, NodeId, ParseIdError, RunId, StorageId};
 pub use lsn::{Epoch, Lineage, Lsn};

@@ -1,4 +1,4 @@
-//! The one table from failures to the error texts Redis clients know.
+//! From failures to the error texts Redis clients know. Their first words are those of the table of all errors.
 //!
 //! Clients decide by the first word: MOVED is followed, CLUSTERDOWN, TRYAGAIN, LOADING and BUSY are retried, the rest is reported. Where
 //! Redis has a text for what happened, that text is used to the letter.
@@ -13,31 +13,20 @@ pub const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 /// The error a failure is answered with: its code, a space, and what happened.
 #[must_use]
 pub fn error_text(failure: &Failure) -> Cow<'_, str> {
+    let word = failure.code().told().redis;
     match failure {
         Failure::Command(text) => Cow::Borrowed(text),
         Failure::Moved { slot, address, .. } | Failure::NotLeader { slot, address, .. } if !address.is_empty() => {
             moved(*slot, address)
         }
         // Whom to ask is not known yet. The client must neither give up nor ask here in a tight loop.
-        Failure::Moved { .. } | Failure::NotLeader { .. } | Failure::NoLeader { .. } | Failure::NotServing { .. } => {
-            Cow::Owned(format!("CLUSTERDOWN {failure}"))
-        }
+        Failure::Moved { .. } | Failure::NotLeader { .. } => Cow::Owned(format!("CLUSTERDOWN {failure}")),
         Failure::SlotUnserved { .. } => Cow::Borrowed("CLUSTERDOWN Hash slot not served"),
-        Failure::TryAgain { .. } => Cow::Owned(format!("TRYAGAIN {failure}")),
         Failure::NoReplicas { .. } => Cow::Borrowed("NOREPLICAS Not enough good replicas to write."),
-        Failure::Busy { .. } => Cow::Owned(format!("BUSY {failure}")),
-        Failure::Uncertain { .. } => Cow::Owned(format!("UNCERTAIN {failure}")),
-        Failure::Expired => Cow::Owned(format!("EXPIRED {failure}")),
-        Failure::StaleRetry => Cow::Owned(format!("STALERETRY {failure}")),
-        Failure::Timeout { .. } => Cow::Owned(format!("TIMEOUT {failure}")),
         Failure::Loading => Cow::Borrowed("LOADING Redis is loading the dataset in memory"),
-        Failure::TokenLost { .. } => Cow::Owned(format!("TOKENLOST {failure}")),
         Failure::CrossSlot => Cow::Borrowed("CROSSSLOT Keys in request don't hash to the same slot"),
         Failure::WrongType => Cow::Borrowed("WRONGTYPE Operation against a key holding the wrong kind of value"),
-        Failure::TooLarge { .. } => Cow::Owned(format!("ERR {failure}")),
-        Failure::Corrupt { .. } => Cow::Owned(format!("CORRUPT {failure}")),
-        // A failure added later is at least reported with its own words.
-        _ => Cow::Owned(format!("ERR {failure}")),
+        _ => Cow::Owned(format!("{word} {failure}")),
     }
 }
 
@@ -47,9 +36,19 @@ fn moved(slot: Slot, address: &str) -> Cow<'static, str> {
 
 #[cfg(test)]
 mod tests {
-    use simplekv_types::{Epoch, GroupId, NodeId, SlotMapVersion};
+    use simplekv_types::{Epoch, FailureCode, GroupId, NodeId, SlotMapVersion};
 
     use super::*;
+
+    #[test]
+    fn every_error_begins_with_the_word_of_the_table() {
+        for code in FailureCode::ALL {
+            let text = error_text(&code.example()).into_owned();
+            let word = text.split(' ').next().unwrap_or_default();
+            let told = code.told().redis;
+            assert!(word == told || (told.is_empty() && word == "ERR"), "{code:?}: {text}");
+        }
+    }
 
     #[test]
     fn every_failure_has_the_code_clients_act_on() {

@@ -1,8 +1,8 @@
 //! The one table from what went wrong to a gRPC status. What concerns a single operation travels in its reply instead.
 
-use simplekv_proto::convert::Malformed;
+use simplekv_proto::convert::{Malformed, status_details};
 use simplekv_types::{ClusterId, Failure};
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// The peer does not speak our protocol.
 pub(crate) fn malformed(error: &Malformed) -> Status {
@@ -19,25 +19,10 @@ pub(crate) fn unknown_method() -> Status {
     Status::unimplemented("there is no such method on this port")
 }
 
-/// A unary call failed.
+/// A unary call failed. The failure itself travels in the details.
 pub(crate) fn failure(failure: &Failure) -> Status {
-    let message = failure.to_string();
-    match failure {
-        Failure::Moved { .. }
-        | Failure::NotLeader { .. }
-        | Failure::NoLeader { .. }
-        | Failure::SlotUnserved { .. }
-        | Failure::TryAgain { .. }
-        | Failure::NoReplicas { .. }
-        | Failure::NotServing { .. }
-        | Failure::Loading => Status::unavailable(message),
-        Failure::Busy { .. } => Status::resource_exhausted(message),
-        Failure::Uncertain { .. } => Status::unknown(message),
-        Failure::Expired | Failure::StaleRetry => Status::failed_precondition(message),
-        Failure::Timeout { .. } => Status::deadline_exceeded(message),
-        Failure::Corrupt { .. } | Failure::TokenLost { .. } => Status::data_loss(message),
-        _ => Status::invalid_argument(message),
-    }
+    let code = Code::from_i32(failure.code().told().grpc);
+    Status::with_details(code, failure.to_string(), status_details(failure))
 }
 
 /// The node cannot do what an operator asked.
@@ -58,4 +43,25 @@ pub(crate) fn invalid(message: impl Into<String>) -> Status {
 /// The metadata store could not do its part.
 pub(crate) fn metadata(error: &simplekv_meta::MetaError) -> Status {
     if error.may_have_applied() { Status::unknown(error.to_string()) } else { Status::unavailable(error.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use simplekv_proto::convert::failure_in_details;
+    use simplekv_types::FailureCode;
+
+    use super::*;
+
+    #[test]
+    fn every_failure_has_the_status_of_the_table_and_travels_along() {
+        for code in FailureCode::ALL {
+            let status = failure(&code.example());
+            assert_eq!(status.code() as i32, code.told().grpc);
+            assert_ne!(status.code(), Code::Ok);
+            assert_eq!(failure_in_details(status.details()), Some(code.example()));
+        }
+        // So that a caller who knows only the codes takes nothing that is in doubt for refused, nor the other way round.
+        let in_doubt = |code: &FailureCode| failure(&code.example()).code() == Code::Unknown;
+        assert!(FailureCode::ALL.iter().all(|code| in_doubt(code) == code.told().may_have_applied));
+    }
 }
