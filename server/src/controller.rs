@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use simplekv_cluster::{Controller, ControllerEffect, ControllerEvent, Timing, TransferOutcome};
+use simplekv_cluster::{
+    Controller, ControllerEffect, ControllerEvent, Remains, Timing, TransferOutcome, recover_longest,
+};
 use simplekv_meta::{ClusterView, ControllerRecord, Freshness, GroupChange, Office, Records, Session};
 use simplekv_proto::v1;
 use simplekv_proto::v1::replication_client::ReplicationClient;
@@ -15,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use crate::shared::Shared;
-use crate::{clock, host, replicas};
+use crate::{clock, host, remains, replicas};
 
 /// The way to this node's controller. Empty while another node holds the office.
 #[derive(Clone, Debug, Default)]
@@ -145,10 +147,34 @@ impl Term {
                         let _ = outcomes.send(ControllerEvent::Metadata { id, outcome });
                     });
                 }
+                ControllerEffect::Inspect { group } => self.inspect(group, outcomes),
                 // Operators ask the leader, which can hand over without a pause; nobody asks the controller.
                 ControllerEffect::TransferEnded { ticket, outcome } => debug!(ticket, ?outcome, "a transfer ended"),
             }
         }
+    }
+
+    /// Looks at what is left of a group. Fruitless if the metadata store cannot be read: the controller asks again.
+    fn inspect(&self, group: GroupId, outcomes: &mpsc::UnboundedSender<ControllerEvent>) {
+        let (shared, records, outcomes) = (Arc::clone(&self.shared), self.records.clone(), outcomes.clone());
+        tokio::spawn(async move {
+            let view = match records.load().await {
+                Ok(view) => view,
+                Err(failure) => {
+                    warn!(%group, error = %failure, "what is left of the group cannot be looked at, trying on");
+                    return;
+                }
+            };
+            let Some(found) = view.groups.get(&group) else { return };
+            let left = remains::of_group(&shared, &view, group, &found.record).await;
+            let remains: BTreeMap<NodeId, Remains> =
+                left.into_iter().map(|(node, found)| (node, found.remains)).collect();
+            if let Err(obstacle) = recover_longest(&found.record, found.modified, &remains) {
+                debug!(%group, ?obstacle, "the group has lost all its in-sync replicas and cannot go on by itself yet");
+            }
+            // Nobody in office any more: whoever follows looks again.
+            let _ = outcomes.send(ControllerEvent::Inspected { group, remains });
+        });
     }
 }
 

@@ -102,6 +102,11 @@ pub enum Output {
         /// In-sync replicas it cannot hear.
         unheard: Vec<Member>,
     },
+    /// The replica has no part in the group's history any more: its files are to be put away, and a new one begun with this lineage.
+    Rebuild {
+        /// The group's history now.
+        lineage: Lineage,
+    },
     /// A transfer asked for has ended.
     TransferEnded(TransferOutcome),
     /// The replica has handed over what it could: the process may end.

@@ -65,6 +65,8 @@ pub(crate) enum News {
     Failed { group: GroupId, what: String, distrust: bool },
     /// A replica has acknowledged more than it turned out to hold.
     StorageLied { member: simplekv_types::Member },
+    /// Its replica here has no part in its history any more.
+    Rebuild { group: GroupId, lineage: simplekv_types::Lineage },
     /// Its append path hangs, or works again.
     Stalled { group: GroupId, stalled: bool },
 }
@@ -222,6 +224,7 @@ impl Task {
             Output::Metadata { id, request } => self.ask_metadata(id, request),
             Output::ReadSlots => self.read_slots(),
             Output::RequestElection { epoch, unheard } => self.tell(News::RequestElection { group, epoch, unheard }),
+            Output::Rebuild { lineage } => self.tell(News::Rebuild { group, lineage }),
             Output::TransferEnded(outcome) => {
                 // Whoever asked last waits longest; an older one was answered by what came between.
                 for done in self.transfers.drain(..) {

@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod peers;
 mod read;
+mod remains;
 mod replicas;
 mod resp;
 mod routing;

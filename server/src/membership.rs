@@ -1,13 +1,13 @@
 //! A node's place in the cluster: who it is, that it is alive, and which groups it hosts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use simplekv_meta::{Cas, ClusterView, Freshness, RecordError, Records, Session};
 use simplekv_types::peer::Sender;
-use simplekv_types::{ClusterId, GroupId, Member, NodeRecord, Registration, Revision, StorageId};
+use simplekv_types::{ClusterId, GroupId, Lineage, Member, NodeRecord, Registration, Revision, StorageId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,10 @@ pub(crate) enum MembershipError {
     Open(#[from] OpenFailure),
     #[error("the metadata store refuses this node's registration: {0}")]
     Refused(RecordError),
-    #[error("the metadata store was restored to an older state: revision {found} after {known} was seen")]
+    #[error(
+        "the metadata store was restored to an older state: revision {found} after {known} was seen; start the node again once the \
+         store is as it shall be, then see `simplekv-admin status`"
+    )]
     Regressed { known: Revision, found: Revision },
     #[error("another process has registered as {node} since: it now speaks for the node, this one must not")]
     Replaced { node: simplekv_types::NodeId },
@@ -168,6 +171,11 @@ impl Membership {
             identity::decide(config.node, config.flush, disk.clone(), registration, !damaged.is_empty());
         // Whatever no group lists any more has nothing left to prove.
         identity.previous.retain(|&storage| is_listed(view, Member { node: config.node, storage }));
+        if let (Some(mine), Some(theirs)) = (disk.as_ref().and_then(|disk| disk.run), registration)
+            && mine > theirs.run()
+        {
+            warn!(%mine, registered = %theirs.run(), "the metadata store has forgotten the last run of this node: it was restored from an older state");
+        }
         if let Some(reason) = renewed {
             info!(?reason, storage = %identity.storage, "this node continues as a new replica");
             if let Some(cluster) = cluster {
@@ -290,6 +298,8 @@ impl Membership {
     ) -> Result<(), MembershipError> {
         let cluster = self.cluster().await?;
         let mut views = self.shared.view_changes();
+        // Lineages that replicas here have heard of, which the view may not show yet.
+        let mut begun: BTreeMap<GroupId, Lineage> = BTreeMap::new();
         loop {
             let view = Arc::clone(&views.borrow_and_update());
             if let Freshness::Regressed { known, found } = view.freshness {
@@ -300,7 +310,8 @@ impl Membership {
             }
             for group in assigned(&view, me.sender.node) {
                 if self.shared.hosted(group).is_none() {
-                    let lineage = view.groups.get(&group).map(|found| found.record.lineage).unwrap_or_default();
+                    let shown = view.groups.get(&group).map(|found| found.record.lineage).unwrap_or_default();
+                    let lineage = begun.get(&group).copied().unwrap_or_default().max(shown);
                     let this = self.clone();
                     blocking(move || this.prepare(cluster, me.sender.storage, group)).await?;
                     self.replicas.start(cluster, me.sender, group, lineage)?;
@@ -319,6 +330,10 @@ impl Membership {
                         return Err(MembershipError::Replica { group, what });
                     }
                     Some(News::StorageLied { member }) => self.denounce(member),
+                    Some(News::Rebuild { group, lineage }) => {
+                        begun.insert(group, lineage);
+                        self.put_away(group, lineage).await?;
+                    }
                     Some(News::Stalled { group, stalled }) => self.replicas.note_stalled(group, stalled),
                     Some(News::RequestElection { group, epoch, unheard }) => {
                         controller::request_election(&self.shared, &self.orders, me.sender, group, epoch, unheard);
@@ -366,6 +381,16 @@ impl Membership {
                 Err(failure) => warn!(%member, error = %failure, "it cannot be told that its storage is not trusted"),
             }
         });
+    }
+
+    /// Ends a replica that has no part in its group's history any more. Its files are kept for whoever misses something in the new
+    /// history; the group's next replica here begins with nothing.
+    async fn put_away(&self, group: GroupId, lineage: Lineage) -> Result<(), MembershipError> {
+        self.replicas.end(group).await;
+        // In this order: a directory that is listed and not there would be taken for a loss.
+        self.dir.change(self.shared.node(), |identity| identity.hosted.remove(&group))?;
+        let replicas = self.replicas.clone();
+        Ok(blocking(move || replicas.put_away(group, lineage)).await?)
     }
 
     /// Opens the replica of a group and remembers that there is one, before it acknowledges anything.

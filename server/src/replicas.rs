@@ -24,6 +24,9 @@ use crate::identity::{DataDir, Identity};
 use crate::peers::Peers;
 use crate::shared::Shared;
 
+/// How long a group's task may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A directory cannot be used, and renewing the node's storage does not help.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenFailure {
@@ -173,14 +176,23 @@ impl Replicas {
     }
 
     fn move_aside(&self, group: GroupId, storage: StorageId) -> Result<(), OpenFailure> {
+        self.rename(group, &format!("damaged-{storage}"))
+    }
+
+    /// Moves the files of a replica, which has ended, out of the way of the one that begins in this lineage.
+    pub(crate) fn put_away(&self, group: GroupId, lineage: Lineage) -> Result<(), OpenFailure> {
+        self.rename(group, &format!("before-lineage-{lineage}"))
+    }
+
+    fn rename(&self, group: GroupId, label: &str) -> Result<(), OpenFailure> {
         let path = self.inner.dir.replica(group);
         let aside = (1_u32..)
-            .map(|nth| path.with_extension(format!("damaged-{storage}-{nth}")))
+            .map(|nth| path.with_extension(format!("{label}-{nth}")))
             .find(|aside| !aside.exists())
             .expect("a directory does not hold that many");
         match std::fs::rename(&path, &aside) {
             Ok(()) => {
-                warn!(%group, path = %aside.display(), "the damaged replica was moved aside, the group's data is fetched anew");
+                warn!(%group, path = %aside.display(), "the replica was moved aside, the group's data is fetched anew");
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -346,13 +358,26 @@ impl Replicas {
         }
     }
 
+    /// Ends the task of one group, and with it its flush thread.
+    pub(crate) async fn end(&self, group: GroupId) {
+        self.inner.shared.change_hosted(|groups| drop(groups.remove(&group)));
+        let task = self.inner.tasks.lock().remove(&group);
+        if let Some(mut task) = task
+            && tokio::time::timeout(END_PATIENCE, &mut task).await.is_err()
+        {
+            task.abort();
+        }
+        self.inner.touched.lock().remove(&group);
+        self.note_stalled(group, false);
+    }
+
     /// Ends the tasks, and with them the flush threads. Tells where the logs end, if all of them are on disk as a whole.
     pub(crate) async fn stop(&self) -> Option<BTreeMap<GroupId, Lsn>> {
         self.inner.shared.change_hosted(BTreeMap::clear);
         let tasks = std::mem::take(&mut *self.inner.tasks.lock());
         let mut ends = BTreeMap::new();
         for (group, mut task) in tasks {
-            match tokio::time::timeout(Duration::from_secs(5), &mut task).await {
+            match tokio::time::timeout(END_PATIENCE, &mut task).await {
                 Ok(closed) => ends.extend(closed.ok().flatten().map(|end| (group, end))),
                 // Somebody still holds the group's inbox: a connection that does not end.
                 Err(_) => task.abort(),

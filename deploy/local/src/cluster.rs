@@ -8,7 +8,7 @@ use rand::Rng;
 use simplekv_meta::{Cas, EmbeddedOptions, EmbeddedStore, Keys, MetaStore, Records};
 use simplekv_router::Router;
 use simplekv_server::Node;
-use simplekv_types::{ClusterId, ClusterRecord, Epoch, GroupId, GroupRecord, Lineage, SlotMap};
+use simplekv_types::{ClusterId, ClusterRecord, Epoch, GroupId, GroupRecord, Lineage, RecoveryPolicy, SlotMap};
 
 use crate::layout::Layout;
 
@@ -99,5 +99,6 @@ fn group(layout: &Layout, id: GroupId) -> GroupRecord {
         min_in_sync: layout.min_in_sync(),
         lineage: Lineage(0),
         recovering: false,
+        recovery: RecoveryPolicy::default(),
     }
 }

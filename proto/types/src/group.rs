@@ -1,6 +1,7 @@
 //! A replica group as the metadata store records it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +43,7 @@ impl Leadership {
 }
 
 /// The record of one group. It changes only by compare-and-set on its revision: elections by the controller or by suspecting
-/// in-sync followers, everything else by the leader.
+/// in-sync followers, the beginning of another lineage by an operator or the controller, everything else by the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRecord {
     /// Number of the current leadership; 0 before the first election.
@@ -51,7 +52,8 @@ pub struct GroupRecord {
     pub leader: Option<Leadership>,
     /// The in-sync replicas. Every acknowledged write is on every intact one of them. Sorted by node.
     ///
-    /// Invariant: never smaller than `min_in_sync` once it was that large; a dead member stays listed until it is replaced.
+    /// Invariant: never smaller than `min_in_sync` once it was that large in the same lineage; a dead member stays listed until it
+    /// is replaced.
     pub in_sync: Vec<Member>,
     /// Who may still hold a read lease, or serve as leader, of an epoch before the current one. Emptied by the activated leader.
     pub fence: Vec<Member>,
@@ -65,9 +67,45 @@ pub struct GroupRecord {
     pub min_in_sync: u32,
     /// Number of the group's history.
     pub lineage: Lineage,
-    /// Set while the group waits for an operator because every in-sync replica lost data.
+    /// Set while the group waits for a decision because every in-sync replica has lost data.
     #[serde(default)]
     pub recovering: bool,
+    /// Who takes that decision.
+    #[serde(default)]
+    pub recovery: RecoveryPolicy,
+}
+
+/// Who decides how a group goes on whose in-sync replicas have all lost data, and with it perhaps acknowledged writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecoveryPolicy {
+    /// An operator.
+    #[default]
+    Manual,
+    /// The controller: the replica whose log reaches furthest is the group's history, once every in-sync replica that was lost is
+    /// proven to be gone and what it left has been looked at.
+    Longest,
+}
+
+impl fmt::Display for RecoveryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Manual => "manual",
+            Self::Longest => "longest",
+        })
+    }
+}
+
+impl FromStr for RecoveryPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "manual" => Ok(Self::Manual),
+            "longest" => Ok(Self::Longest),
+            _ => Err(format!("`{text}` is not a way to recover, expected `manual` or `longest`")),
+        }
+    }
 }
 
 impl GroupRecord {

@@ -25,7 +25,7 @@ mod value_type;
 
 pub use batch::Batch;
 pub use failure::{Failure, FailureCode, Told};
-pub use group::{GroupRecord, Leadership, Member};
+pub use group::{GroupRecord, Leadership, Member, RecoveryPolicy};
 pub use identity::{ClientId, ClusterId, GroupId, NodeId, ParseIdError, RunId, StorageId};
 pub use lsn::{Epoch, Lineage, Lsn};
 pub use read_policy::{ParsePolicyError, ReadPolicy};

@@ -67,11 +67,19 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// The number of a group's history. It changes only when an operator lets a group go on after all its in-sync replicas lost data:
-/// positions of an earlier lineage prove nothing in a later one.
+/// The number of a group's history. It changes only when a group goes on after all its in-sync replicas lost data: positions of an
+/// earlier lineage prove nothing in a later one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Lineage(pub u64);
+
+impl Lineage {
+    /// The history that replaces this one.
+    #[must_use]
+    pub fn next(self) -> Lineage {
+        Lineage(self.0 + 1)
+    }
+}
 
 impl fmt::Display for Lineage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

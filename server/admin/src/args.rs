@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as Group_, Parser, Subcommand};
-use simplekv_types::{GroupId, NodeId, Slot};
+use simplekv_types::{GroupId, NodeId, RecoveryPolicy, Slot};
 
 use crate::report::Assignment;
 
@@ -61,6 +61,16 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NODE")]
         to: Option<NodeId>,
     },
+    /// Let a group go on that has lost all its in-sync replicas; tells first what that costs
+    RecoverGroup(RecoverGroup),
+    /// Say who decides how a group goes on after such a loss
+    SetRecovery {
+        /// The group
+        group: GroupId,
+        /// `manual`: an operator; `longest`: the controller, for the longest log
+        #[arg(value_name = "manual|longest")]
+        policy: RecoveryPolicy,
+    },
     /// Why a group, node or slot is as it is
     #[command(subcommand)]
     Explain(Explain),
@@ -83,6 +93,9 @@ pub(crate) struct Init {
     /// How many in-sync replicas must hold a write before it is acknowledged [default: 2 of three or more, else 1]
     #[arg(long, value_name = "N")]
     pub(crate) min_in_sync: Option<u32>,
+    /// Who decides how a group goes on that has lost all its in-sync replicas: an operator, or the controller, for the longest log
+    #[arg(long, value_name = "manual|longest", default_value_t)]
+    pub(crate) recovery: RecoveryPolicy,
     /// Succeed without a change if the cluster exists already
     #[arg(long)]
     pub(crate) if_needed: bool,
@@ -108,6 +121,30 @@ pub(crate) struct AddGroup {
     /// How many in-sync replicas must hold a write before it is acknowledged [default: 2 of three or more, else 1]
     #[arg(long, value_name = "N")]
     pub(crate) min_in_sync: Option<u32>,
+    /// Who decides how it goes on if it loses all its in-sync replicas: an operator, or the controller, for the longest log
+    #[arg(long, value_name = "manual|longest", default_value_t)]
+    pub(crate) recovery: RecoveryPolicy,
+}
+
+#[derive(Debug, Group_)]
+pub(crate) struct RecoverGroup {
+    /// The group
+    pub(crate) group: GroupId,
+    /// The node whose log shall be the group's history; by default the one whose log reaches furthest
+    #[arg(long, value_name = "NODE")]
+    pub(crate) to: Option<NodeId>,
+    /// Nodes whose in-sync replicas are gone for ever: their disks will not come back, and no process with them still runs
+    #[arg(long, value_name = "NODE,...", value_delimiter = ',')]
+    pub(crate) lost: Vec<NodeId>,
+    /// How many in-sync replicas a write needs from now on, if there are not enough nodes left for as many as before
+    #[arg(long, value_name = "N")]
+    pub(crate) min_in_sync: Option<u32>,
+    /// Only tell what it would cost
+    #[arg(long, conflicts_with = "accept_data_loss")]
+    pub(crate) dry_run: bool,
+    /// Do it without asking
+    #[arg(long, visible_alias = "yes")]
+    pub(crate) accept_data_loss: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -256,6 +293,9 @@ mod tests {
             "find-slot user:1",
             "transfer-leader g1 --to n2",
             "explain slot 16383",
+            "recover-group g1 --lost n1,n3 --to n2 --min-in-sync 1 --dry-run",
+            "recover-group g1 --yes",
+            "set-recovery g1 longest",
         ] {
             Args::try_parse_from(["simplekv-admin"].into_iter().chain(line.split(' ')))
                 .unwrap_or_else(|e| panic!("{e}"));
@@ -267,6 +307,9 @@ mod tests {
             "add-group g3",
             "explain slot 16384",
             "transfer-leader n1",
+            "recover-group",
+            "recover-group g1 --dry-run --accept-data-loss",
+            "set-recovery g1 fastest",
         ] {
             assert!(Args::try_parse_from(["simplekv-admin"].into_iter().chain(line.split(' '))).is_err(), "{line}");
         }

@@ -3,6 +3,7 @@
 mod groups;
 mod health;
 mod init;
+mod recovery;
 
 use simplekv_proto::v1;
 use simplekv_types::{GroupId, NodeId};
@@ -27,6 +28,8 @@ pub(crate) async fn run(args: &Args, output: &mut Output) -> Result<Exit, Failur
         Command::FindSlot { key } => output.data(&look(&mut node).await?.locate(key))?,
         Command::AddGroup(add) => groups::add(&mut node, add, output).await?,
         Command::TransferLeader { group, to } => groups::transfer_leader(&mut node, *group, *to, output).await?,
+        Command::RecoverGroup(recover) => recovery::recover(&mut node, recover, args.json, output).await?,
+        Command::SetRecovery { group, policy } => recovery::set_policy(&mut node, *group, *policy, output).await?,
         Command::Explain(subject) => output.data(&explain(&mut node, subject).await?)?,
         Command::Health(_) => (),
     }

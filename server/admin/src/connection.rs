@@ -56,6 +56,23 @@ impl Connection {
         call(server, *timeout, Purpose::Change, admin.transfer_leader(request)).await
     }
 
+    pub(crate) async fn recover_group(
+        &mut self,
+        request: v1::RecoverGroupRequest,
+    ) -> Result<v1::RecoverGroupReply, Failure> {
+        let Self { server, timeout, admin } = self;
+        let purpose = if request.accept_data_loss { Purpose::Change } else { Purpose::Look };
+        call(server, *timeout, purpose, admin.recover_group(request)).await
+    }
+
+    pub(crate) async fn set_recovery(
+        &mut self,
+        request: v1::SetRecoveryRequest,
+    ) -> Result<v1::SetRecoveryReply, Failure> {
+        let Self { server, timeout, admin } = self;
+        call(server, *timeout, Purpose::Change, admin.set_recovery(request)).await
+    }
+
     pub(crate) async fn explain(&mut self, request: v1::ExplainRequest) -> Result<v1::ExplainReply, Failure> {
         let Self { server, timeout, admin } = self;
         call(server, *timeout, Purpose::Look, admin.explain(request)).await

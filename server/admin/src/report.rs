@@ -66,6 +66,12 @@ pub(crate) struct Group {
     pub(crate) in_sync: Vec<String>,
     pub(crate) replicas: Vec<String>,
     pub(crate) min_in_sync: u32,
+    /// One more each time the group went on without what its in-sync replicas had acknowledged.
+    pub(crate) lineage: u64,
+    /// Whether it waits for a decision how to go on.
+    pub(crate) recovering: bool,
+    /// `manual` or `longest`: who decides.
+    pub(crate) recovery: &'static str,
     pub(crate) slots: usize,
     pub(crate) ranges: Vec<String>,
     /// As the leader says; nothing while it does not answer, like everything below.
@@ -142,6 +148,52 @@ pub(crate) struct Transferred {
     pub(crate) group: String,
     pub(crate) leader: String,
     pub(crate) epoch: u64,
+}
+
+/// What is left of a group, and how it can go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Recovery {
+    pub(crate) group: String,
+    /// Of the record that was looked at.
+    pub(crate) revision: u64,
+    pub(crate) epoch: u64,
+    pub(crate) lineage: u64,
+    pub(crate) min_in_sync: u32,
+    pub(crate) recovering: bool,
+    pub(crate) replicas: Vec<Remnant>,
+    /// Whose log would be, or is, the history; nothing if there is an obstacle, and the numbers below are 0 then.
+    pub(crate) chosen: Option<String>,
+    #[serde(skip)]
+    pub(crate) chosen_id: u32,
+    pub(crate) new_epoch: u64,
+    pub(crate) new_lineage: u64,
+    pub(crate) new_min_in_sync: u32,
+    /// Sentences.
+    pub(crate) losses: Vec<String>,
+    /// Why it cannot be done so.
+    pub(crate) obstacle: Option<String>,
+    /// What to do about that.
+    pub(crate) advice: String,
+    pub(crate) done: bool,
+}
+
+/// What is left of a group on one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Remnant {
+    pub(crate) node: String,
+    /// What became of the incarnation listed in sync; nothing if none is.
+    pub(crate) fate: Option<String>,
+    pub(crate) answers: bool,
+    /// As the replica says; nothing while it does not answer, like the numbers below.
+    pub(crate) lineage: Option<u64>,
+    pub(crate) last_epoch: Option<u64>,
+    pub(crate) log_end: Option<u64>,
+    pub(crate) high_watermark: Option<u64>,
+    pub(crate) keys: Option<u64>,
+    /// Whether its log can be the history.
+    pub(crate) candidate: bool,
+    /// Why it does nothing, if so.
+    pub(crate) halted: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -296,6 +348,7 @@ impl Picture {
 
     fn group(&self, group: &v1::Group) -> Group {
         let id = GroupId(group.id);
+        let history = self.reply.histories.iter().find(|history| history.group == group.id);
         let leader =
             self.reply.replicas.iter().find(|r| r.group == group.id && r.node == group.leader && r.role == "leader");
         Group {
@@ -305,6 +358,12 @@ impl Picture {
             in_sync: nodes(&group.in_sync),
             replicas: nodes(&group.replicas),
             min_in_sync: group.min_in_sync,
+            lineage: history.map_or(0, |history| history.lineage),
+            recovering: history.is_some_and(|history| history.recovering),
+            recovery: match history.map(v1::GroupHistory::recovery) {
+                Some(v1::RecoveryPolicy::Longest) => "longest",
+                _ => "manual",
+            },
             slots: self.slots.ranges_of(id).map(SlotRange::count).sum(),
             ranges: self.slots.ranges_of(id).map(|range| range.to_string()).collect(),
             keys: leader.map(|replica| replica.keys),

@@ -6,8 +6,8 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets
 
 use crate::output::Render;
 use crate::report::{
-    Explanation, Finding, Group, Groups, Health, HealthReport, Initialised, Located, Nodes, Slots, StatusReport,
-    Transferred,
+    Explanation, Finding, Group, Groups, Health, HealthReport, Initialised, Located, Nodes, Recovery, Remnant, Slots,
+    StatusReport, Transferred,
 };
 
 impl Render for StatusReport {
@@ -111,6 +111,64 @@ impl Render for Initialised {
 impl Render for Transferred {
     fn render(&self, _: bool) -> String {
         format!("{} is led by {} since epoch {}", self.group, self.leader, self.epoch)
+    }
+}
+
+impl Render for Recovery {
+    fn render(&self, _: bool) -> String {
+        let Self { group, epoch, lineage, min_in_sync, .. } = self;
+        let mut text =
+            format!("{group}  lineage {lineage}  epoch {epoch}  min in sync {min_in_sync}\n\n{}", remnants(self));
+        let Some(chosen) = &self.chosen else { return text };
+        let verb = if self.done { "goes on" } else { "would go on" };
+        let _ = write!(
+            text,
+            "\n\n{group} {verb} with the log of {chosen}: lineage {}, epoch {}; a write needs {} in-sync replicas\n",
+            self.new_lineage, self.new_epoch, self.new_min_in_sync
+        );
+        text.push_str(if self.done { "what that cost:" } else { "what that costs:" });
+        self.losses.iter().for_each(|loss| {
+            let _ = write!(text, "\n  - {loss}");
+        });
+        text.push_str(match self.done {
+            true => "\nThe others begin anew and are filled by it: simplekv-admin health --exit-when-healthy",
+            false => "\nNothing was changed.",
+        });
+        text
+    }
+}
+
+fn remnants(recovery: &Recovery) -> String {
+    let rows = recovery.replicas.iter().map(|replica| {
+        let can_be = if replica.candidate { "yes" } else { "no" };
+        [
+            replica.node.clone(),
+            became(replica).to_owned(),
+            number(replica.lineage),
+            number(replica.last_epoch),
+            number(replica.log_end),
+            number(replica.high_watermark),
+            number(replica.keys),
+            can_be.to_owned(),
+        ]
+        .map(Cell::new)
+    });
+    let heading = ["NODE", "IN-SYNC REPLICA", "LINEAGE", "LAST EPOCH", "LOG END", "COMMITTED", "KEYS", "POSSIBLE"];
+    columns(heading, rows, &[2, 3, 4, 5, 6], false)
+}
+
+/// What became of the replica that was listed in sync.
+fn became(replica: &Remnant) -> &'static str {
+    match replica.fate.as_deref() {
+        None => "was not in sync",
+        Some("lives") => "lives",
+        Some("halted") if replica.halted.as_deref() == Some("metadata_regressed") => "waits, knows a later state",
+        Some("halted") => "has halted",
+        Some("ended") => "lost data, accounted for",
+        Some("replaced") => "other disk, unaccounted for",
+        Some("distrusted") => "storage failed",
+        Some("absent") => "does not answer",
+        Some(_) => "unknown",
     }
 }
 

@@ -60,6 +60,52 @@ impl Admin for FakeNode {
         }
     }
 
+    async fn recover_group(
+        &self,
+        request: Request<v1::RecoverGroupRequest>,
+    ) -> Result<Response<v1::RecoverGroupReply>, Status> {
+        let request = request.into_inner();
+        let replica = |node, fate: &str, log_end| v1::Remnant {
+            node,
+            fate: fate.to_owned(),
+            answers: log_end > 0,
+            last_epoch: 4,
+            log_end,
+            high_watermark: log_end,
+            candidate: log_end > 0,
+            ..Default::default()
+        };
+        let mut reply = v1::RecoverGroupReply {
+            revision: 77,
+            epoch: 4,
+            min_in_sync: 2,
+            replicas: vec![replica(1, "ended", 120), replica(2, "ended", 100), replica(3, "replaced", 0)],
+            ..Default::default()
+        };
+        if !request.lost.contains(&3) {
+            reply.obstacle = "n3 came back with another disk".to_owned();
+            reply.advice = "simplekv-admin recover-group g1 --lost n3".to_owned();
+            return Ok(Response::new(reply));
+        }
+        if request.accept_data_loss && (request.expected, request.to) != (77, 1) {
+            return Err(Status::failed_precondition("that is not what was shown"));
+        }
+        let done = request.accept_data_loss;
+        (reply.chosen, reply.new_epoch, reply.new_lineage, reply.new_min_in_sync, reply.done) = (1, 5, 1, 2, done);
+        reply.losses = vec!["what n3 had acknowledged is lost".to_owned()];
+        Ok(Response::new(reply))
+    }
+
+    async fn set_recovery(
+        &self,
+        request: Request<v1::SetRecoveryRequest>,
+    ) -> Result<Response<v1::SetRecoveryReply>, Status> {
+        match request.into_inner().group {
+            1 => Ok(Response::new(v1::SetRecoveryReply {})),
+            group => Err(Status::not_found(format!("there is no group g{group}"))),
+        }
+    }
+
     async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainReply>, Status> {
         std::future::pending().await
     }
@@ -172,6 +218,47 @@ async fn changes_are_reported_and_refusals_explained() {
         admin(&node, "add-group --replicas n1,n2,n3").await.1,
         "created g3 on n1, n2, n3; it owns no slots yet\n"
     );
+}
+
+#[tokio::test]
+async fn a_recovery_tells_what_it_costs_and_is_done_only_as_it_was_shown() {
+    let (node, _) = fake_node(3).await;
+    let (code, said, complaint) = admin(&node, "recover-group g1 --dry-run").await;
+    assert_eq!(code, 4);
+    assert!(said.contains("other disk, unaccounted for") && !said.contains("go on with"), "{said}");
+    assert_eq!(
+        complaint,
+        "error: n3 came back with another disk\n  now:  nothing was changed\n  \
+         next: simplekv-admin recover-group g1 --lost n3\n"
+    );
+    let (code, said, _) = admin(&node, "recover-group g1 --lost n3 --dry-run").await;
+    let shown = "\
+g1  lineage 0  epoch 4  min in sync 2
+
+NODE  IN-SYNC REPLICA              LINEAGE  LAST EPOCH  LOG END  COMMITTED  KEYS  POSSIBLE
+n1    lost data, accounted for           0           4      120        120     0  yes
+n2    lost data, accounted for           0           4      100        100     0  yes
+n3    other disk, unaccounted for        ?           ?        ?          ?     ?  no
+
+g1 would go on with the log of n1: lineage 1, epoch 5; a write needs 2 in-sync replicas
+what that costs:
+  - what n3 had acknowledged is lost
+Nothing was changed.
+";
+    assert_eq!((code, said.as_str()), (0, shown));
+
+    // Without a terminal nobody can be asked.
+    let (code, said, complaint) = admin(&node, "recover-group g1 --lost n3").await;
+    assert_eq!((code, said.as_str()), (2, shown));
+    assert!(complaint.contains("--accept-data-loss"), "{complaint}");
+
+    let (code, said, complaint) = admin(&node, "recover-group g1 --lost n3 --accept-data-loss --json").await;
+    assert_eq!(code, 0, "{complaint}");
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&document["done"], &document["chosen"]), (&true.into(), &"n1".into()));
+    assert_eq!(document["replicas"][2]["log_end"], serde_json::Value::Null);
+    assert_eq!(admin(&node, "set-recovery g1 longest").await.1, "g1 recovers by `longest` from now on\n");
+    assert_eq!(admin(&node, "set-recovery g9 manual").await.0, 1);
 }
 
 #[tokio::test]

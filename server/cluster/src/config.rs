@@ -60,6 +60,8 @@ pub struct Timing {
     /// How long a session of the metadata store outlives its node. A new controller waits this long before it believes that a
     /// missing sign of life means something. Default 3 s.
     pub session_ttl: Duration,
+    /// How often the controller looks at what is left of a group that shall recover by itself. Default 1 s.
+    pub inspect_interval: Duration,
 }
 
 impl Default for Timing {
@@ -80,6 +82,7 @@ impl Default for Timing {
             metadata_retry: Duration::from_millis(100),
             flush_interval: Duration::from_millis(200),
             session_ttl: Duration::from_secs(3),
+            inspect_interval: Duration::from_secs(1),
         }
     }
 }

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use simplekv_types::peer::Sender;
-use simplekv_types::{Epoch, GroupId, GroupRecord, Member, NodeId, Revision, Tick};
+use simplekv_types::{Epoch, GroupId, GroupRecord, Member, NodeId, RecoveryPolicy, Revision, Tick};
 
 use crate::config::Timing;
 use crate::effect::{GroupChange, TransferOutcome};
 use crate::event::{MetadataOutcome, NodeFacts, RequestId};
 use crate::failover::{Nodes, elect, has_ended, learn};
 use crate::founding::found;
+use crate::recovery::{Recovery, Remains, await_decision, recover_longest};
 
 /// The controller of a cluster, as a value. Runs on every node; only the one that holds the office acts.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ struct Group {
     requested: Option<Epoch>,
     transfer: Option<Transfer>,
     assign: Option<Vec<NodeId>>,
+    /// When to look next at what is left of it, while it recovers by itself.
+    inspect_at: Tick,
 }
 
 /// A transfer an operator asked for.
@@ -115,6 +118,13 @@ pub enum ControllerEvent {
         /// What became of it.
         outcome: MetadataOutcome,
     },
+    /// What is left of a group on the nodes it is assigned to, as far as they answered [`ControllerEffect::Inspect`].
+    Inspected {
+        /// The group.
+        group: GroupId,
+        /// By node.
+        remains: BTreeMap<NodeId, Remains>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -130,6 +140,12 @@ pub enum ControllerEffect {
         group: GroupId,
         /// The change.
         change: GroupChange,
+    },
+    /// Find out what is left of a group on the nodes it is assigned to, then step [`ControllerEvent::Inspected`]. Told again until it
+    /// has helped.
+    Inspect {
+        /// The group.
+        group: GroupId,
     },
     /// Answers [`ControllerEvent::Transfer`].
     TransferEnded {
@@ -187,6 +203,7 @@ impl Controller {
                 }
             }
             ControllerEvent::Metadata { id, outcome } => self.on_metadata(now, id, outcome),
+            ControllerEvent::Inspected { group, remains } => self.on_inspected(group, &remains),
             ControllerEvent::Tick => (),
         }
         if self.in_office {
@@ -207,7 +224,8 @@ impl Controller {
         }
         let each = self.groups.values().flat_map(|group| {
             let election = group.leaderless_since.map(|(_, since)| since + self.timing.suspect_after);
-            [election, Some(group.retry_at), group.transfer.map(|transfer| transfer.deadline)]
+            let inspection = group.recovers_by_itself().then_some(group.inspect_at);
+            [election, Some(group.retry_at), group.transfer.map(|transfer| transfer.deadline), inspection]
         });
         // What was due at the last step was done in it, or waits for an answer.
         each.flatten().chain([self.trust_sessions_from]).filter(|at| *at > self.now).min()
@@ -271,20 +289,46 @@ impl Controller {
         }
     }
 
+    /// The remains of a group that has lost all its in-sync replicas may be enough to go on with.
+    fn on_inspected(&mut self, id: GroupId, remains: &BTreeMap<NodeId, Remains>) {
+        let Some(group) = self.groups.get(&id).filter(|group| self.in_office && group.recovers_by_itself()) else {
+            return;
+        };
+        if group.pending.is_none()
+            && let Ok(Recovery { change, .. }) = recover_longest(&group.record, group.revision, remains)
+        {
+            self.propose(id, change);
+        }
+    }
+
+    fn propose(&mut self, id: GroupId, change: GroupChange) {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.pending = Some((request, change.record.clone()));
+            self.effects.push_back(ControllerEffect::ChangeGroup { id: request, group: id, change });
+        }
+    }
+
     fn review(&mut self, now: Tick) {
         self.reviewed_at = now;
         let view = View { nodes: &self.nodes, trust_sessions: now >= self.trust_sessions_from };
+        let mut changes = Vec::new();
         for (id, group) in &mut self.groups {
             group.end_transfer(now, &mut self.effects);
             group.note_evidence(now, &view);
-            if group.pending.is_some() || now < group.retry_at || group.record.recovering {
+            if group.pending.is_some() || now < group.retry_at {
                 continue;
             }
-            let Some(change) = group.next_change(now, &view, &self.timing) else { continue };
-            self.next_request += 1;
-            let request = RequestId(self.next_request);
-            group.pending = Some((request, change.record.clone()));
-            self.effects.push_back(ControllerEffect::ChangeGroup { id: request, group: *id, change });
+            if !group.record.recovering {
+                changes.extend(group.next_change(now, &view, &self.timing).map(|change| (*id, change)));
+            } else if group.recovers_by_itself() && now >= group.inspect_at {
+                group.inspect_at = now + self.timing.inspect_interval;
+                self.effects.push_back(ControllerEffect::Inspect { group: *id });
+            }
+        }
+        for (id, change) in changes {
+            self.propose(id, change);
         }
     }
 }
@@ -318,7 +362,13 @@ impl Group {
             requested: None,
             transfer: None,
             assign: None,
+            inspect_at: Tick::ZERO,
         }
+    }
+
+    /// Whether nobody needs to be asked how it goes on.
+    fn recovers_by_itself(&self) -> bool {
+        self.record.recovering && self.record.recovery == RecoveryPolicy::Longest
     }
 
     fn observe(&mut self, record: GroupRecord, revision: Revision) {
@@ -379,7 +429,7 @@ impl Group {
         // In-sync followers know how far their logs reach and are given the time to elect the longest.
         let leaderless = self.leaderless_since.is_some_and(|(_, since)| now >= since + timing.suspect_after);
         let elected = leaderless.then(|| self.elect_first(view, |_| true)).flatten();
-        elected.or_else(|| self.reassign())
+        elected.or_else(|| self.reassign()).or_else(|| await_decision(&self.record, self.revision, view.nodes))
     }
 
     fn leads(&self, member: Member) -> bool {

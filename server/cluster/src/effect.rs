@@ -95,6 +95,12 @@ pub enum Effect {
         /// The snapshot replaces everything below.
         upto: Lsn,
     },
+    /// The group goes on with another history, of which this replica has no part. Whatever it holds, its persisted epoch included, is
+    /// to be put away, and a new replica begun with this lineage at least. This one has halted.
+    Rebuild {
+        /// The group's history now.
+        lineage: Lineage,
+    },
     /// Answers [`Event::Transfer`](crate::Event::Transfer).
     TransferEnded(TransferOutcome),
     /// Answers [`Event::Stop`](crate::Event::Stop): nothing here is waited for any more.
@@ -198,8 +204,16 @@ pub enum Alarm {
         /// The epoch found.
         found: Epoch,
     },
-    /// The group goes on with another history, decided by an operator; this replica's log belongs to an earlier one. The replica
-    /// has halted and must be rebuilt.
+    /// The metadata store shows an earlier history of the group than the one this replica's log belongs to: it was restored from a
+    /// backup. The replica has halted.
+    LineageRegressed {
+        /// The history of the log.
+        persisted: Lineage,
+        /// The history found.
+        found: Lineage,
+    },
+    /// The group goes on with another history; this replica's log belongs to an earlier one. The replica has halted and must be
+    /// rebuilt.
     LineageEnded {
         /// The group's history now.
         current: Lineage,

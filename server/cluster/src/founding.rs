@@ -40,7 +40,7 @@ pub(crate) fn found(record: &GroupRecord, expected: Revision, nodes: &Nodes, eve
 
 #[cfg(test)]
 mod tests {
-    use simplekv_types::{Lineage, NodeId, RunId, StorageId};
+    use simplekv_types::{Lineage, NodeId, RecoveryPolicy, RunId, StorageId};
 
     use super::*;
 
@@ -56,6 +56,7 @@ mod tests {
             min_in_sync: 2,
             lineage: Lineage(0),
             recovering: false,
+            recovery: RecoveryPolicy::default(),
         }
     }
 

@@ -36,6 +36,7 @@ mod group_clock;
 mod identity;
 mod invariants;
 mod lease;
+mod recovery;
 mod replica;
 mod serving;
 
@@ -45,5 +46,6 @@ pub use dedupe::{Dedupe, DedupeRecord, DedupeResult, DedupeRow, Verdict};
 pub use effect::{Alarm, Appending, Effect, GroupChange, MetadataRequest, Role, TransferOutcome};
 pub use event::{BatchHeader, Event, MetadataOutcome, NodeFacts, RequestId};
 pub use identity::{Decision, DiskIdentity, RenewReason, StartFacts, resume_or_renew};
-pub use replica::{FollowerStatus, Replica, Status};
+pub use recovery::{Fate, Obstacle, Recovery, Remains, Traces, Wish, candidates, fates, recover, recover_longest};
+pub use replica::{FollowerStatus, HaltCause, Replica, Status};
 pub use serving::{Admission, Refusal, Serving};

@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 
 use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{Envelope, Message, Sender};
-use simplekv_types::{Epoch, GroupTime, Lsn, Tick};
+use simplekv_types::{Epoch, GroupTime, Lineage, Lsn, Tick};
 
 use self::core::Core;
 use self::follower::{Follower, Halt};
@@ -34,6 +34,7 @@ use crate::effect::{Effect, Role, TransferOutcome};
 use crate::event::{BatchHeader, Event, RequestId};
 use crate::failover::learn;
 use crate::invariants;
+use crate::recovery::Traces;
 use crate::serving::{Admission, Refusal, Serving};
 
 pub use status::{FollowerStatus, Status};
@@ -51,15 +52,31 @@ pub struct Replica {
     pub(crate) role: RoleState,
     /// What came in `core.epoch` before that was on disk.
     held: VecDeque<Envelope>,
-    /// A read of the record, with the epoch known when it was asked for.
-    refresh: Option<(RequestId, Epoch)>,
+    /// A read of the record, with the history and epoch known when it was asked for.
+    refresh: Option<(RequestId, Lineage, Epoch)>,
     /// No other read before this.
     refresh_after: Tick,
     /// The latest time seen.
     now: Tick,
     told_ready_to_stop: bool,
+    /// Why the role is `Halted`.
+    halted: Option<HaltCause>,
     /// Another epoch has begun while a transfer was under way: whoever asked for it is told who leads once that is known.
     transfer_untold: bool,
+}
+
+/// Why a replica does nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaltCause {
+    /// Its storage failed.
+    Storage,
+    /// The group's history contradicts what is applied here.
+    Conflict,
+    /// The metadata store was restored from an older state than this replica has seen. The beginning of another lineage ends that:
+    /// somebody has decided then what is to count.
+    MetadataRegressed,
+    /// The group goes on with another history.
+    LineageEnded,
 }
 
 /// The role, with what exists only in it.
@@ -84,6 +101,7 @@ impl Replica {
             refresh_after: Tick::ZERO,
             now,
             told_ready_to_stop: false,
+            halted: None,
             transfer_untold: false,
         };
         replica.review(now);
@@ -94,8 +112,8 @@ impl Replica {
     pub fn step(&mut self, now: Tick, event: Event) {
         let now = now.max(self.now);
         self.now = now;
-        if matches!(self.role, RoleState::Halted) {
-            return self.step_halted(&event);
+        if matches!(self.role, RoleState::Halted) && !self.is_another_beginning(&event) {
+            return self.step_halted(event);
         }
         self.dispatch(now, event);
         self.review(now);
@@ -148,6 +166,27 @@ impl Replica {
         self.core.log.epochs.starts()
     }
 
+    /// Why this replica does nothing; `None` while it takes part.
+    #[must_use]
+    pub fn halted(&self) -> Option<HaltCause> {
+        matches!(self.role, RoleState::Halted).then_some(self.halted).flatten()
+    }
+
+    /// What is left here, for whoever has to decide how the group goes on.
+    #[must_use]
+    pub fn traces(&self) -> Traces {
+        let core = &self.core;
+        Traces {
+            identity: core.config.identity,
+            lineage: core.lineage,
+            epoch: core.epoch,
+            last_epoch: core.log.last_epoch(),
+            log_end: core.log.end,
+            high_watermark: core.high_watermark,
+            halted: self.halted(),
+        }
+    }
+
     /// What may be answered now.
     #[must_use]
     pub fn serving(&self) -> Serving {
@@ -185,8 +224,9 @@ impl Replica {
         }
     }
 
-    fn step_halted(&mut self, event: &Event) {
+    fn step_halted(&mut self, event: Event) {
         match event {
+            Event::NodesSeen(facts) => learn(&mut self.core.nodes, facts),
             Event::Transfer { .. } => self.core.push(Effect::TransferEnded(TransferOutcome::NotLeader)),
             Event::Stop => self.core.push(Effect::ReadyToStop),
             _ => (),
@@ -217,7 +257,7 @@ impl Replica {
                 _ => self.core.push(Effect::TransferEnded(TransferOutcome::NotLeader)),
             },
             Event::Stop => self.core.stopping = true,
-            Event::StorageFailed => self.halt(),
+            Event::StorageFailed => self.halt(HaltCause::Storage),
             Event::Tick => (),
         }
     }
@@ -326,7 +366,7 @@ impl Replica {
         match message {
             Message::Append(append) => {
                 if let Err(Halt) = follower.on_append(&mut self.core, now, append) {
-                    self.halt();
+                    self.halt(HaltCause::Conflict);
                 }
             }
             Message::Revoke { id } => follower.on_revoke(&mut self.core, now, id),
@@ -406,8 +446,9 @@ impl Replica {
         }
     }
 
-    fn halt(&mut self) {
+    fn halt(&mut self, cause: HaltCause) {
         if !matches!(self.role, RoleState::Halted) {
+            self.halted = Some(cause);
             self.core.withdraw_leases();
             self.role = RoleState::Halted;
             self.tell_role();

@@ -3,5 +3,5 @@
 mod etcd_process;
 mod faulty_store;
 
-pub use etcd_process::{EtcdCluster, EtcdProcessError};
+pub use etcd_process::{EtcdBackup, EtcdCluster, EtcdProcessError};
 pub use faulty_store::{Fault, FaultyStore};

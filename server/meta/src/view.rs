@@ -173,7 +173,8 @@ impl ClusterView {
 mod tests {
     use proptest::prelude::*;
     use simplekv_types::{
-        Epoch, FlushPolicy, Leadership, Lineage, Member, NodeAddresses, NodeRecord, SlotRange, StorageId,
+        Epoch, FlushPolicy, Leadership, Lineage, Member, NodeAddresses, NodeRecord, RecoveryPolicy, SlotRange,
+        StorageId,
     };
 
     use super::*;
@@ -202,13 +203,14 @@ mod tests {
             in_sync in prop::collection::vec(any_member(), 0..4),
             fence in prop::collection::vec(any_member(), 0..4),
             recovering in any::<bool>(),
+            recovery in prop_oneof![Just(RecoveryPolicy::Manual), Just(RecoveryPolicy::Longest)],
         ) -> GroupRecord {
             let [epoch, lineage, lease_ms, fence_ms, min_in_sync] = numbers;
             let leader = leader.map(|(Member { node, storage }, run)| Leadership { node, storage, run: RunId(run) });
             let replicas = in_sync.iter().map(|member| member.node).collect();
             GroupRecord {
                 epoch: Epoch(epoch), leader, in_sync, fence, lease_ms, fence_ms, replicas,
-                min_in_sync: min_in_sync as u32, lineage: Lineage(lineage), recovering,
+                min_in_sync: min_in_sync as u32, lineage: Lineage(lineage), recovering, recovery,
             }
         }
     }

@@ -11,7 +11,7 @@ use simplekv_meta::{
 };
 use simplekv_types::{
     ClusterId, ClusterRecord, Epoch, FlushPolicy, GroupId, GroupRecord, Lineage, NodeAddresses, NodeId, NodeRecord,
-    Registration, Revision, RunId, SlotMap, SlotMapVersion, StorageId,
+    RecoveryPolicy, Registration, Revision, RunId, SlotMap, SlotMapVersion, StorageId,
 };
 use tokio::time::timeout;
 
@@ -40,6 +40,7 @@ fn group(epoch: u64) -> GroupRecord {
         min_in_sync: 1,
         lineage: Lineage(0),
         recovering: false,
+        recovery: RecoveryPolicy::default(),
     }
 }
 

@@ -42,6 +42,7 @@ impl<R: Respond> Group<R> {
                 let reason = "it offers a snapshot of a log that should be whole";
                 self.outputs.push_back(Output::Alarm(Alarm::MalformedMessage { from, reason }));
             }
+            Effect::Rebuild { lineage } => self.outputs.push_back(Output::Rebuild { lineage }),
             Effect::TransferEnded(outcome) => self.outputs.push_back(Output::TransferEnded(outcome)),
             Effect::ReadyToStop => self.outputs.push_back(Output::ReadyToStop),
             Effect::Alarm(alarm) => self.outputs.push_back(Output::Alarm(alarm)),

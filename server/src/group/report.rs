@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use simplekv_cluster::{FollowerStatus, Role};
+use simplekv_cluster::{FollowerStatus, Role, Traces};
 use simplekv_types::{Epoch, GroupId, GroupTime, Lsn, NodeId, Tick};
 
 use super::{Clock, Group, Respond};
@@ -14,6 +14,8 @@ pub struct Report {
     pub group: GroupId,
     /// The replica's epoch.
     pub epoch: Epoch,
+    /// What it could begin another history with.
+    pub traces: Traces,
     /// Its role in it.
     pub role: Role,
     /// Who leads, if it knows.
@@ -80,6 +82,7 @@ impl<R: Respond> Group<R> {
         Report {
             group: self.id,
             epoch: serving.epoch,
+            traces: self.replica.traces(),
             role: serving.role,
             leader: serving.leader,
             activated: serving.activated,

@@ -16,10 +16,11 @@ use tonic::{Request, Response, Status};
 use crate::group::Report;
 use crate::rpc::status;
 use crate::shared::Shared;
-use crate::{controller, http};
+use crate::{controller, http, remains};
 
 mod explain;
 mod findings;
+mod recovery;
 
 /// How long another node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -47,7 +48,6 @@ impl AdminService {
 
     fn replica_status(&self, node: NodeId, report: &Report) -> v1::ReplicaStatus {
         let view = self.shared.view();
-        let storage = view.nodes.get(&node).map(|registration| registration.record.storage);
         let record = view.groups.get(&report.group).map(|found| &found.record);
         let in_sync = record.is_some_and(|record| record.in_sync.iter().any(|member| member.node == node));
         let role = match report.role {
@@ -77,9 +77,13 @@ impl AdminService {
             lease_ms: if report.role == Role::Leader { report.lease_ms } else { 0 },
             lags: lags.collect(),
             group_time: report.time.0,
-            storage: storage.map(|storage| storage.0.to_be_bytes().to_vec().into()).unwrap_or_default(),
+            storage: report.traces.identity.storage.0.to_be_bytes().to_vec().into(),
             flush: self.shared.config().flush.to_string(),
             activated: report.activated,
+            lineage: report.traces.lineage.0,
+            last_epoch: report.traces.last_epoch.0,
+            run: report.traces.identity.run.0,
+            halted: report.traces.halted.map(remains::cause_name).unwrap_or_default().to_owned(),
         }
     }
 
@@ -123,6 +127,7 @@ impl AdminService {
             metadata_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             unreachable,
             findings,
+            histories: histories(&view),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -182,10 +187,21 @@ fn new_group(view: &ClusterView, id: GroupId, asked: &v1::NewGroup) -> Result<Gr
         min_in_sync,
         lineage: Lineage(0),
         recovering: false,
+        recovery: recovery::policy(asked.recovery()),
     })
 }
 
-async fn ask_replicas(address: String) -> Option<Vec<v1::ReplicaStatus>> {
+fn histories(view: &ClusterView) -> Vec<v1::GroupHistory> {
+    let each = view.groups.iter().map(|(id, found)| v1::GroupHistory {
+        group: id.0,
+        lineage: found.record.lineage.0,
+        recovering: found.record.recovering,
+        recovery: recovery::wire(found.record.recovery).into(),
+    });
+    each.collect()
+}
+
+pub(crate) async fn ask_replicas(address: String) -> Option<Vec<v1::ReplicaStatus>> {
     let asked = async {
         let mut client = AdminClient::connect(format!("http://{address}")).await.ok()?;
         client.replicas(v1::ReplicasRequest {}).await.ok()
@@ -285,6 +301,23 @@ impl Admin for AdminService {
             }
             Ok(None) | Err(_) => Err(status::refused("the transfer did not end in time: see `simplekv-admin status`")),
         }
+    }
+
+    async fn recover_group(
+        &self,
+        request: Request<v1::RecoverGroupRequest>,
+    ) -> Result<Response<v1::RecoverGroupReply>, Status> {
+        recovery::recover_group(&self.shared, &self.records, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_recovery(
+        &self,
+        request: Request<v1::SetRecoveryRequest>,
+    ) -> Result<Response<v1::SetRecoveryReply>, Status> {
+        let request = request.into_inner();
+        let policy = recovery::policy(request.recovery());
+        recovery::set_policy(&self.records, GroupId(request.group), policy).await?;
+        Ok(Response::new(v1::SetRecoveryReply {}))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainReply>, Status> {

@@ -26,6 +26,7 @@ pub(super) async fn add(node: &mut Connection, add: &AddGroup, output: &mut Outp
         id: add.group.map_or(0, |group| group.0),
         replicas: add.replicas.iter().map(|node| node.0).collect(),
         min_in_sync: add.min_in_sync.unwrap_or(0),
+        recovery: super::recovery::wire(add.recovery).into(),
     };
     let reply = node.add_group(v1::AddGroupRequest { group: Some(group) }).await?;
     let replicas = add.replicas.iter().map(NodeId::to_string).collect();

@@ -20,7 +20,7 @@ pub(super) async fn run(node: &mut Connection, init: &Init, output: &mut Output)
         return exists(cluster, &before, init, output);
     }
     let placements = placements(init, &before)?;
-    let groups = placements.iter().map(|placement| new_group(placement, init.min_in_sync)).collect();
+    let groups = placements.iter().map(|placement| new_group(placement, init)).collect();
     let created = match node.init(v1::InitRequest { groups }).await {
         Ok(reply) => cluster_id(&reply.cluster_id)?,
         // Somebody else was faster, as when every node of a deployment runs `init --if-needed`.
@@ -75,11 +75,12 @@ fn placements(init: &Init, picture: &Picture) -> Result<Vec<Placement>, Failure>
     }
 }
 
-fn new_group(placement: &Placement, min_in_sync: Option<u32>) -> v1::NewGroup {
+fn new_group(placement: &Placement, init: &Init) -> v1::NewGroup {
     v1::NewGroup {
         id: placement.group.0,
         replicas: placement.replicas.iter().map(|node| node.0).collect(),
-        min_in_sync: min_in_sync.unwrap_or(0),
+        min_in_sync: init.min_in_sync.unwrap_or(0),
+        recovery: super::recovery::wire(init.recovery).into(),
     }
 }
 

@@ -35,6 +35,7 @@ fn record() -> GroupRecord {
         min_in_sync: 2,
         lineage: Lineage(0),
         recovering: false,
+        recovery: RecoveryPolicy::default(),
     }
 }
 
@@ -57,7 +58,7 @@ fn elected(controller: &mut Controller, at: u64) -> Option<(NodeId, Vec<Member>)
     controller.step(Tick::from_millis(at), ControllerEvent::Tick);
     effects(controller).into_iter().find_map(|effect| match effect {
         ControllerEffect::ChangeGroup { change, .. } => Some((change.record.leader?.node, change.record.in_sync)),
-        ControllerEffect::TransferEnded { .. } => None,
+        ControllerEffect::TransferEnded { .. } | ControllerEffect::Inspect { .. } => None,
     })
 }
 

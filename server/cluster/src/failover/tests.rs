@@ -1,4 +1,4 @@
-use simplekv_types::{Epoch, Lineage, RunId, StorageId};
+use simplekv_types::{Epoch, Lineage, RecoveryPolicy, RunId, StorageId};
 
 use super::*;
 
@@ -34,6 +34,7 @@ fn record(in_sync: &[u32], min_in_sync: u32) -> GroupRecord {
         min_in_sync,
         lineage: Lineage(0),
         recovering: false,
+        recovery: RecoveryPolicy::default(),
     }
 }
 

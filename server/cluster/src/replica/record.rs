@@ -9,9 +9,9 @@ use simplekv_types::{GroupRecord, Lsn, Revision, Tick};
 
 use super::in_sync::Learned;
 use super::leader::Leader;
-use super::{Replica, RoleState};
-use crate::effect::{Alarm, MetadataRequest};
-use crate::event::{MetadataOutcome, RequestId};
+use super::{HaltCause, Replica, RoleState};
+use crate::effect::{Alarm, Effect, MetadataRequest};
+use crate::event::{Event, MetadataOutcome, RequestId};
 
 /// How much a record proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +38,21 @@ impl Replica {
             }
             RoleState::Halted => return,
         }
-        let asked_in = self.refresh.take_if(|(asked, _)| *asked == id).map(|(_, epoch)| epoch);
+        let asked_in = self.refresh.take_if(|(asked, ..)| *asked == id).map(|(_, lineage, epoch)| (lineage, epoch));
         match outcome {
+            // Whoever led our epoch had read of its election before it said a word; so had whoever began our lineage.
             MetadataOutcome::Read(Some((record, _)))
-                if asked_in.is_some_and(|epoch| record.epoch < epoch) && !is_broken(Rule::C45) =>
+                if asked_in.is_some_and(|(lineage, _)| record.lineage < lineage) =>
             {
-                // Whoever led our epoch had read of its election before it said a word.
+                self.core.alarm(Alarm::LineageRegressed { persisted: self.core.lineage, found: record.lineage });
+                self.halt(HaltCause::MetadataRegressed);
+            }
+            MetadataOutcome::Read(Some((record, _)))
+                if asked_in.is_some_and(|(lineage, epoch)| record.lineage == lineage && record.epoch < epoch)
+                    && !is_broken(Rule::C45) =>
+            {
                 self.core.alarm(Alarm::MetadataRegressed { persisted: self.core.epoch, found: record.epoch });
-                self.halt();
+                self.halt(HaltCause::MetadataRegressed);
             }
             MetadataOutcome::Read(Some((record, revision)))
             | MetadataOutcome::Lost { current: Some((record, revision)) } => {
@@ -73,7 +80,7 @@ impl Replica {
     pub(super) fn read_record(&mut self, now: Tick) {
         if self.refresh.is_none() && now >= self.refresh_after {
             let id = self.core.request(MetadataRequest::ReadGroup);
-            self.refresh = Some((id, self.core.epoch));
+            self.refresh = Some((id, self.core.lineage, self.core.epoch));
             self.refresh_after = now + self.core.config.timing.metadata_retry;
         }
     }
@@ -99,12 +106,8 @@ impl Replica {
         if newer {
             self.core.record = Some((record.clone(), revision));
         }
-        if record.lineage != self.core.lineage && self.core.log.end == Lsn::ZERO {
-            self.core.lineage = record.lineage;
-        }
-        if record.lineage > self.core.lineage {
-            self.core.alarm(Alarm::LineageEnded { current: record.lineage });
-            return self.halt();
+        if record.lineage > self.core.lineage && !self.begin_lineage(now, &record) {
+            return;
         }
         if record.lineage < self.core.lineage || record.epoch < self.core.epoch {
             // A hint may be old. If it is not, the store has lost what this replica has seen: the read will tell.
@@ -115,7 +118,7 @@ impl Replica {
         {
             if !record.is_in_sync(self.core.me()) {
                 // Nobody may do that to a leader. Whatever happened, it is not for us to commit anything.
-                return self.halt();
+                return self.halt(HaltCause::Conflict);
             }
             return leader.confirm(&self.core, record, revision);
         }
@@ -136,6 +139,48 @@ impl Replica {
             follower.leader = Some(leader);
             self.tell_role();
         }
+    }
+
+    /// Whether this event is the beginning of another lineage, which a replica that halted for the metadata store's sake takes part
+    /// in like any other: it is what a decision about a restored store looks like.
+    pub(super) fn is_another_beginning(&self, event: &Event) -> bool {
+        self.halted == Some(HaltCause::MetadataRegressed)
+            && matches!(event, Event::RecordSeen { record, .. } if record.lineage > self.core.lineage)
+    }
+
+    /// The group goes on with another history. Whoever is in sync in it before having taken part in it was chosen: its log is that
+    /// history. What anybody else holds is none of it, and cannot be told apart record by record: what is applied here, the history
+    /// may never have had. Returns whether this replica takes part.
+    ///
+    /// A hint is enough. Lineages never fall, and as long as the chosen one has not begun nobody else can take its place.
+    fn begin_lineage(&mut self, now: Tick, record: &GroupRecord) -> bool {
+        let chosen = record.is_in_sync(self.core.me());
+        let later = record.epoch > self.core.epoch;
+        if chosen && !later {
+            // Every lineage begins above all epochs that the chosen one knows. Whatever this is, its log is not to be given up.
+            self.halt(HaltCause::Conflict);
+            return false;
+        }
+        let nothing_to_lose = self.core.log.end == Lsn::ZERO && later;
+        if !chosen && !nothing_to_lose {
+            self.core.alarm(Alarm::LineageEnded { current: record.lineage });
+            self.halt(HaltCause::LineageEnded);
+            self.halted = Some(HaltCause::LineageEnded);
+            self.core.push(Effect::Rebuild { lineage: record.lineage });
+            return false;
+        }
+        self.halted = None;
+        self.core.lineage = record.lineage;
+        // A read that was asked for before tells nothing about the new lineage.
+        self.refresh = None;
+        self.refresh_after = now;
+        let me = self.core.config.identity.node;
+        let leader = record.leader.map(Sender::from).filter(|leader| leader.node != me);
+        self.adopt(now, record.epoch, leader);
+        // Older leases were not counted from what this replica has acknowledged: they end one lease from now at the latest, since
+        // everybody who could renew them is gone.
+        self.core.last_ack = now;
+        true
     }
 
     /// This run was elected.

@@ -6,8 +6,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use simplekv_cluster::{Role, Window};
-use simplekv_types::{FlushPolicy, NodeId};
+use simplekv_cluster::{Role, Window, Wish};
+use simplekv_types::{FlushPolicy, NodeId, RecoveryPolicy};
 
 use crate::harness::{Faults, Link, Rng, Settings, World, ms};
 
@@ -47,6 +47,98 @@ fn schedules_of_five_nodes_lose_nothing() {
 #[test]
 fn more_schedules_of_three_nodes_lose_nothing() {
     run_all(4_000_000, 3);
+}
+
+/// Every in-sync disk loses something; an operator lets the group go on with what is left. What is lost stays lost, everything else
+/// is kept, no old lease outlives the decision, and the group works again.
+#[test]
+fn schedules_that_lose_everybody_go_on_with_what_is_left() {
+    let mut recovered = 0;
+    let first = 5_000_000;
+    let seeds = match number("SIMPLEKV_SEED") {
+        Some(seed) if seed / 1_000_000 == first / 1_000_000 => seed..seed + 1,
+        Some(_) => return,
+        None => first..first + number("SIMPLEKV_SCHEDULES").unwrap_or(SCHEDULES),
+    };
+    let alone = seeds.end - seeds.start == 1;
+    for seed in seeds {
+        let mut world = world(seed, 3 + u32::try_from(seed % 2).unwrap());
+        world.verbose = alone && number("SIMPLEKV_VERBOSE").is_some();
+        match catch_unwind(AssertUnwindSafe(|| lose_everybody(&mut world, seed))) {
+            Ok(done) => recovered += u64::from(done),
+            Err(panic) => {
+                println!("failed at {} ms: replay with SIMPLEKV_SEED={seed}", world.now / ms(1));
+                if alone {
+                    println!("{}\n{:?}", world.trace.join("\n"), world.settings);
+                }
+                resume_unwind(panic);
+            }
+        }
+    }
+    println!("{recovered} recovered");
+    assert!(alone || recovered > 100, "the schedules do too little");
+}
+
+/// Returns whether there was something to decide.
+fn lose_everybody(world: &mut World, seed: u64) -> bool {
+    let mut rng = Rng::new(seed ^ 0x10_57);
+    misbehave(world, &mut rng, ms(3000));
+    // At this moment all of them, at about the same time.
+    let members: Vec<NodeId> = world.metadata.record.in_sync.iter().map(|member| member.node).collect();
+    for node in members {
+        if rng.chance(300) {
+            world.wipe(node);
+        } else {
+            world.lose_power(node);
+        }
+        let pause = rng.below(ms(20));
+        world.run(pause);
+    }
+    world.metadata_down = false;
+    restart_all(world);
+    let pause = rng.below(ms(1500));
+    world.run(pause);
+    if world.is_recoverable() {
+        // Under `always` a loss of power takes nothing; somebody in sync was spared.
+        heal(world);
+        return false;
+    }
+    let lost = world.metadata.record.in_sync.iter().map(|member| member.node).collect();
+    let decided = world.recover(&Wish { lost, ..Wish::default() });
+    assert!(decided, "nothing stands in the way");
+    misbehave(world, &mut rng, ms(3000));
+    if world.is_recoverable() {
+        heal(world);
+    }
+    true
+}
+
+/// Things fail at random for a while, and are written to.
+fn misbehave(world: &mut World, rng: &mut Rng, duration: u64) {
+    // Each schedule has its own mix: with everything failing all the time nothing interesting would ever begin.
+    let mut enabled = |per_mille: u64| if rng.chance(500) { per_mille } else { 0 };
+    world.faults = Faults {
+        drop: enabled(50),
+        duplicate: enabled(50),
+        delay: enabled(50),
+        metadata: enabled(200),
+        stale_hints: enabled(300),
+    };
+    let kinds: Vec<Kind> = KINDS.iter().copied().filter(|_| enabled(1) == 1).collect();
+    let intensity = rng.range(30, 300);
+    world.run(ms(1500));
+    let end = world.now + duration;
+    while world.now < end {
+        let pause = rng.below(ms(60));
+        world.run(pause);
+        if rng.chance(intensity) {
+            if let Some(kind) = rng.pick(&kinds) {
+                kind.strike(world, rng);
+            }
+        } else {
+            write_somewhere(world, rng);
+        }
+    }
 }
 
 fn run_all(first: u64, nodes: u32) {
@@ -106,37 +198,14 @@ fn world(seed: u64, nodes: u32) -> World {
         flush,
         grant_read_leases: rng.chance(800),
         controller: true,
+        recovery: RecoveryPolicy::Manual,
         window: if rng.chance(500) { window } else { Window::default() },
     };
     World::new(settings, Some(rng))
 }
 
 fn schedule(world: &mut World, seed: u64) -> Summary {
-    let mut rng = Rng::new(seed ^ 0x5eed);
-    // Each schedule has its own mix: with everything failing all the time nothing interesting would ever begin.
-    let mut enabled = |per_mille: u64| if rng.chance(500) { per_mille } else { 0 };
-    world.faults = Faults {
-        drop: enabled(50),
-        duplicate: enabled(50),
-        delay: enabled(50),
-        metadata: enabled(200),
-        stale_hints: enabled(300),
-    };
-    let kinds: Vec<Kind> = KINDS.iter().copied().filter(|_| enabled(1) == 1).collect();
-    let intensity = rng.range(30, 300);
-    world.run(ms(1500));
-    let end = world.now + ms(8000);
-    while world.now < end {
-        let pause = rng.below(ms(60));
-        world.run(pause);
-        if rng.chance(intensity) {
-            if let Some(kind) = rng.pick(&kinds) {
-                kind.strike(world, &mut rng);
-            }
-        } else {
-            write_somewhere(world, &mut rng);
-        }
-    }
+    misbehave(world, &mut Rng::new(seed ^ 0x5eed), ms(8000));
     let lost = !world.is_recoverable();
     if !lost {
         heal(world);

@@ -4,9 +4,9 @@
 
 use bytes::Bytes;
 use datadriven::{TestCase, walk};
-use simplekv_cluster::{Role, Window};
+use simplekv_cluster::{Role, Window, Wish};
 use simplekv_types::peer::{Append, AppendAck, Envelope, Message, Sender};
-use simplekv_types::{Batch, Epoch, FlushPolicy, GroupTime, Lineage, Lsn, NodeId, RunId, Tick};
+use simplekv_types::{Batch, Epoch, FlushPolicy, GroupTime, Lineage, Lsn, NodeId, RecoveryPolicy, RunId, Tick};
 
 use crate::harness::{Fate, Link, Settings, World, content, ms, name};
 
@@ -102,6 +102,10 @@ fn group(command: &Command) -> World {
         flush: argument(command, "flush").map_or(FlushPolicy::Replicated, |policy| policy.parse().unwrap()),
         grant_read_leases: argument(command, "read-leases").is_some(),
         controller: argument(command, "controller").is_some(),
+        recovery: match argument(command, "longest") {
+            Some(_) => RecoveryPolicy::Longest,
+            None => RecoveryPolicy::Manual,
+        },
         window: Window::default(),
     };
     let mut world = World::new(settings, None);
@@ -150,6 +154,14 @@ fn obey(world: &mut World, command: &Command) {
         "transfer" => {
             let to = number(command, "to").map(|node| NodeId(u32::try_from(node).unwrap()));
             nodes(command).into_iter().for_each(|node| world.transfer(node, to));
+        }
+        "recover" => {
+            let node = |text: &String| NodeId(text.parse().unwrap());
+            world.recover(&Wish {
+                to: command.values("to").and_then(|values| values.first()).map(node),
+                lost: command.values("lost").unwrap_or_default().iter().map(node).collect(),
+                min_in_sync: number(command, "min").map(|number| u32::try_from(number).unwrap()),
+            });
         }
         "stop" => nodes(command).into_iter().for_each(|node| world.stop(node)),
         "show" => show(world, command),

@@ -56,6 +56,12 @@ pub struct EtcdCluster {
     dir: TempDir,
 }
 
+/// What the members of a cluster had stored at some time.
+#[derive(Debug)]
+pub struct EtcdBackup {
+    dir: TempDir,
+}
+
 #[derive(Debug)]
 struct Member {
     client_port: u16,
@@ -177,6 +183,32 @@ impl EtcdCluster {
         self.restart_all().await
     }
 
+    /// Kills all members and copies what they have stored: a backup.
+    ///
+    /// # Errors
+    /// [`EtcdProcessError::Io`].
+    pub fn save(&mut self) -> Result<EtcdBackup, EtcdProcessError> {
+        self.kill_all();
+        let dir = tempfile::Builder::new().prefix("simplekv-etcd-backup-").tempdir()?;
+        for member in 0..self.members.len() {
+            copy_dir(&self.data(member), &dir.path().join(format!("m{member}")))?;
+        }
+        Ok(EtcdBackup { dir })
+    }
+
+    /// Kills all members and puts a backup in the place of their data; start them again afterwards.
+    ///
+    /// # Errors
+    /// [`EtcdProcessError::Io`].
+    pub fn restore(&mut self, backup: &EtcdBackup) -> Result<(), EtcdProcessError> {
+        self.kill_all();
+        for member in 0..self.members.len() {
+            std::fs::remove_dir_all(self.data(member))?;
+            copy_dir(&backup.dir.path().join(format!("m{member}")), &self.data(member))?;
+        }
+        Ok(())
+    }
+
     fn member(&mut self, member: usize) -> &mut Member {
         let size = self.members.len();
         self.members.get_mut(member).unwrap_or_else(|| panic!("there is no member {member} of {size}"))
@@ -236,6 +268,20 @@ impl EtcdCluster {
         }
         Ok(())
     }
+}
+
+fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
 }
 
 impl Member {

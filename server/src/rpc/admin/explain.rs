@@ -4,6 +4,8 @@ use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
 use simplekv_types::{GroupId, NodeId, Slot};
 
+use super::findings;
+
 /// Why a group is as it is.
 pub(super) fn group(view: &ClusterView, status: &v1::StatusReply, id: GroupId) -> Result<Vec<String>, String> {
     let found = view.groups.get(&id).ok_or_else(|| format!("there is no group {id}"))?;
@@ -19,6 +21,12 @@ pub(super) fn group(view: &ClusterView, status: &v1::StatusReply, id: GroupId) -
         }
         None => format!("It has no leader in epoch {}; in sync are {in_sync}.", record.epoch),
     });
+    if record.lineage.0 > 0 {
+        lines.push(format!(
+            "This is lineage {}: so often it has gone on without what its in-sync replicas had acknowledged.",
+            record.lineage
+        ));
+    }
     let required = record.min_in_sync;
     lines.push(format!(
         "A write is acknowledged when every in-sync replica holds it, of which there must be at least {required}."
@@ -41,6 +49,9 @@ pub(super) fn group(view: &ClusterView, status: &v1::StatusReply, id: GroupId) -
     }
     lines.extend(status.replicas.iter().filter(|replica| replica.group == id.0).map(replica));
     lines.extend(findings(status, &id.to_string()));
+    if let Some((_, advice)) = findings::loss(id, record, view, &status.replicas) {
+        lines.push(format!("Next: {advice}."));
+    }
     Ok(lines)
 }
 

@@ -2,7 +2,7 @@
 
 use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
-use simplekv_types::{GroupId, GroupRecord, SLOT_COUNT};
+use simplekv_types::{GroupId, GroupRecord, Member, NodeId, RecoveryPolicy, SLOT_COUNT};
 
 /// A session may end and revive within this many milliseconds without meaning anything.
 const SILENCE_MS: u64 = 1000;
@@ -52,6 +52,10 @@ fn group(
     findings: &mut Vec<v1::Finding>,
 ) {
     let (subject, advice) = (id.to_string(), format!("simplekv-admin explain group {id}"));
+    if let Some((message, advice)) = loss(id, record, view, replicas) {
+        findings.push(critical(&subject, &message, &advice));
+        return;
+    }
     let Some(leader) = record.leader else {
         findings.push(critical(&subject, "it has no leader: its slots are not served", &advice));
         return;
@@ -78,6 +82,50 @@ fn group(
         let message = format!("{} of {} replicas are in sync", record.in_sync.len(), record.replicas.len());
         findings.push(warning(&subject, &message, &advice));
     }
+}
+
+/// What is wrong with a group that cannot go on by itself, and the command that helps.
+pub(super) fn loss(
+    id: GroupId,
+    record: &GroupRecord,
+    view: &ClusterView,
+    replicas: &[v1::ReplicaStatus],
+) -> Option<(String, String)> {
+    let look = format!("simplekv-admin recover-group {id} --dry-run");
+    let regressed = replicas.iter().find(|replica| replica.group == id.0 && replica.halted == "metadata_regressed");
+    if let Some(replica) = regressed {
+        let message = format!(
+            "the metadata store was restored from an older state: n{} has taken part in epoch {} of lineage {}, the record shows \
+             epoch {} of lineage {}",
+            replica.node, replica.epoch, replica.lineage, record.epoch, record.lineage
+        );
+        return Some((message, look));
+    }
+    if record.in_sync.is_empty() {
+        return None;
+    }
+    let is_registered = |member: &Member| {
+        view.nodes
+            .get(&member.node)
+            .is_some_and(|registration| registration.record.storage == member.storage && !registration.record.poisoned)
+    };
+    let intact: Vec<NodeId> = record.in_sync.iter().filter(|member| is_registered(member)).map(|m| m.node).collect();
+    if intact.is_empty() {
+        let waits = match record.recovery {
+            RecoveryPolicy::Manual => "an operator has to decide how it goes on",
+            RecoveryPolicy::Longest => {
+                "it goes on with the longest log once every in-sync replica that was lost is accounted for"
+            }
+        };
+        let message = format!("every in-sync replica has lost what it had acknowledged: {waits}");
+        return Some((message, look));
+    }
+    if intact.iter().any(|node| view.is_alive(*node)) {
+        return None;
+    }
+    let nodes = intact.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ");
+    let message = format!("the replicas that hold everything acknowledged are down: {nodes}");
+    Some((message, format!("start {nodes}; if that can never be done: {look}")))
 }
 
 fn critical(subject: &str, message: &str, advice: &str) -> v1::Finding {

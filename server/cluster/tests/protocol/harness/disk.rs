@@ -12,6 +12,9 @@ pub(crate) struct Disk {
     /// First LSN that a power loss would take.
     pub(crate) durable_end: Lsn,
     pub(crate) epoch: Epoch,
+    pub(crate) lineage: Lineage,
+    /// Earlier incarnations of this directory.
+    pub(crate) previous: Vec<StorageId>,
     /// Whether acknowledged records may be gone, which the next process will find out.
     pub(crate) lossy: bool,
     /// How often this process has truncated the log.
@@ -22,7 +25,16 @@ impl Disk {
     pub(crate) fn new(storage: StorageId, flush: FlushPolicy, boot: u64) -> Self {
         let identity =
             DiskIdentity { storage, run: None, tried: Vec::new(), boot_id: boot.to_string(), flush, clean_run: None };
-        Self { identity, log: Vec::new(), durable_end: Lsn::ZERO, epoch: Epoch::ZERO, lossy: false, truncations: 0 }
+        Self {
+            identity,
+            log: Vec::new(),
+            durable_end: Lsn::ZERO,
+            epoch: Epoch::ZERO,
+            lineage: Lineage(0),
+            previous: Vec::new(),
+            lossy: false,
+            truncations: 0,
+        }
     }
 
     pub(crate) fn log_end(&self) -> Lsn {
@@ -56,6 +68,21 @@ impl Disk {
 
     /// A process opens the directory.
     pub(crate) fn restart(&mut self) {
+        self.truncations = 0;
+    }
+
+    /// The directory continues as another incarnation.
+    pub(crate) fn renew(&mut self, storage: StorageId) {
+        self.previous.push(std::mem::replace(&mut self.identity.storage, storage));
+        self.lossy = false;
+    }
+
+    /// The replica is put away, and a new one begun.
+    pub(crate) fn rebuild(&mut self, lineage: Lineage) {
+        self.log.clear();
+        self.durable_end = Lsn::ZERO;
+        self.epoch = Epoch::ZERO;
+        self.lineage = lineage;
         self.truncations = 0;
     }
 
@@ -99,7 +126,7 @@ impl Disk {
             epochs,
             last_time: self.log.last().map_or(GroupTime::ZERO, |batch| batch.time),
             epoch: self.epoch,
-            lineage: Lineage(0),
+            lineage: self.lineage,
         }
     }
 }

@@ -31,7 +31,7 @@ impl Metadata {
     /// Executes a change of the group's record.
     pub(crate) fn change(&mut self, change: &GroupChange) -> MetadataOutcome {
         let same = |(node, revision): &(NodeId, Revision)| {
-            self.registrations.get(node).is_some_and(|registration| registration.revision == *revision)
+            self.registrations.get(node).map_or(Revision(0), |registration| registration.revision) == *revision
         };
         if change.expected != self.record_revision || !change.registrations.iter().all(same) {
             return MetadataOutcome::Lost { current: Some(self.read()) };
@@ -42,13 +42,20 @@ impl Metadata {
     }
 
     /// A node registers a new run, which it returns.
-    pub(crate) fn register(&mut self, node: NodeId, storage: StorageId, nonce: u64, flush: FlushPolicy) -> RunId {
+    pub(crate) fn register(
+        &mut self,
+        node: NodeId,
+        storage: StorageId,
+        prev_storages: Vec<StorageId>,
+        nonce: u64,
+        flush: FlushPolicy,
+    ) -> RunId {
         self.revision = Revision(self.revision.0 + 1);
         let record = NodeRecord {
             storage,
             run: None,
             nonce,
-            prev_storages: Vec::new(),
+            prev_storages,
             poisoned: false,
             addresses: NodeAddresses::default(),
             zone: String::new(),

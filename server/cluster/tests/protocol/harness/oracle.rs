@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use simplekv_types::{Batch, Epoch, Lsn, NodeId, RunId};
+use simplekv_types::{Batch, Epoch, Lineage, Lsn, NodeId, RunId};
 
 /// What has happened in the whole group.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub(crate) struct Oracle {
     /// Writes that were acknowledged to their clients.
     acknowledged: BTreeSet<u64>,
     committed_writes: BTreeSet<u64>,
+    /// The history that counts.
+    lineage: Lineage,
     /// Which process led which epoch.
     leaders: BTreeMap<Epoch, (NodeId, RunId)>,
     /// The greatest epoch whose gate has opened anywhere.
@@ -32,6 +34,25 @@ impl Oracle {
     /// The epoch of the last committed record.
     pub(crate) fn committed_epoch(&self) -> Epoch {
         self.committed.last_key_value().map_or(Epoch::ZERO, |(_, (epoch, _))| *epoch)
+    }
+
+    /// A log becomes the group's history: what it does not hold was never committed. Returns the acknowledged writes that are lost.
+    pub(crate) fn begin_anew(&mut self, lineage: Lineage, log: &super::disk::Disk) -> Vec<u64> {
+        self.lineage = lineage;
+        let held =
+            |end: Lsn, is: (Epoch, u64)| log.batch_ending(end).is_some_and(|batch| (batch.epoch, content(batch)) == is);
+        let committed = std::mem::take(&mut self.committed);
+        let (kept, lost): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            committed.into_iter().partition(|(end, is)| held(*end, *is));
+        self.committed = kept;
+        let lost: Vec<u64> = lost.into_values().map(|(_, write)| write).collect();
+        lost.iter().for_each(|write| drop(self.committed_writes.remove(write)));
+        lost.into_iter().filter(|write| self.acknowledged.remove(write)).collect()
+    }
+
+    /// Whether a replica of this lineage is of the history that counts.
+    pub(crate) fn counts(&self, lineage: Lineage) -> bool {
+        lineage == self.lineage
     }
 
     /// A replica applies a batch. Returns whether it is the first to do so.

@@ -4,18 +4,19 @@ mod checks;
 mod driver;
 mod network;
 mod processes;
+mod recovery;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use simplekv_cluster::{
     Config, Controller, ControllerEffect, ControllerEvent, Decision, Effect, Event, MetadataOutcome, MetadataRequest,
-    Refusal, Replica, RequestId, Role, StartFacts, Timing, Window, resume_or_renew,
+    Recovery, Refusal, Remains, Replica, RequestId, Role, StartFacts, Timing, Window, Wish, recover, resume_or_renew,
 };
 use simplekv_types::peer::{Envelope, Message, Sender};
 use simplekv_types::{
-    Batch, ClusterId, Epoch, FlushPolicy, GroupId, GroupRecord, GroupTime, Lineage, Lsn, Member, NodeId, RunId,
-    StorageId,
+    Batch, ClusterId, Epoch, FlushPolicy, GroupId, GroupRecord, GroupTime, Lineage, Lsn, Member, NodeId,
+    RecoveryPolicy, RunId, StorageId,
 };
 
 use super::disk::Disk;
@@ -45,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) flush: FlushPolicy,
     pub(crate) grant_read_leases: bool,
     pub(crate) controller: bool,
+    /// Who decides how the group goes on after everybody lost data.
+    pub(crate) recovery: RecoveryPolicy,
     pub(crate) window: Window,
 }
 
@@ -57,6 +60,7 @@ impl Default for Settings {
             flush: FlushPolicy::Replicated,
             grant_read_leases: true,
             controller: false,
+            recovery: RecoveryPolicy::Manual,
             window: Window::default(),
         }
     }
@@ -100,6 +104,8 @@ enum Happening {
     Deliver(Envelope),
     Wake { node: NodeId, at: u64 },
     Told { node: NodeId, run: RunId, event: Event },
+    Persisted { node: NodeId, run: RunId, epoch: Epoch, lineage: Lineage, wall: GroupTime },
+    Rebuild { node: NodeId, run: RunId, lineage: Lineage },
     Flushed { node: NodeId, run: RunId, log_end: Lsn, truncations: u64, asked_at: u64 },
     Execute { asker: Asker, id: RequestId, request: MetadataRequest, answer: bool },
     SessionEnds { node: NodeId, run: RunId },
@@ -163,6 +169,7 @@ impl World {
             min_in_sync: settings.min_in_sync,
             lineage: Lineage(0),
             recovering: false,
+            recovery: settings.recovery,
         };
         let mut world = Self {
             now: 0,
@@ -276,15 +283,17 @@ impl World {
                     self.step(node, Some(run), Event::Tick);
                 }
             }
-            Happening::Told { node, run, event } => {
-                if let Event::EpochPersisted { epoch, .. } = event
-                    && let Some(node) = self.nodes.get_mut(&node)
+            Happening::Told { node, run, event } => self.step(node, Some(run), event),
+            Happening::Persisted { node: id, run, epoch, lineage, wall } => {
+                if let Some(node) = self.nodes.get_mut(&id)
                     && node.process.as_ref().is_some_and(|process| process.run == run)
                 {
                     node.disk.epoch = node.disk.epoch.max(epoch);
+                    node.disk.lineage = node.disk.lineage.max(lineage);
+                    self.step(id, Some(run), Event::EpochPersisted { epoch, wall });
                 }
-                self.step(node, Some(run), event);
             }
+            Happening::Rebuild { node, run, lineage } => self.rebuild(node, run, lineage),
             Happening::Flushed { node, run, log_end, truncations, asked_at } => {
                 self.flushed(node, run, log_end, truncations, asked_at);
             }
@@ -326,9 +335,12 @@ impl Happening {
     fn node(&self) -> Option<NodeId> {
         match self {
             Self::Deliver(envelope) => Some(envelope.to),
-            Self::Wake { node, .. } | Self::Told { node, .. } | Self::Flushed { node, .. } | Self::Resume { node } => {
-                Some(*node)
-            }
+            Self::Wake { node, .. }
+            | Self::Told { node, .. }
+            | Self::Persisted { node, .. }
+            | Self::Rebuild { node, .. }
+            | Self::Flushed { node, .. }
+            | Self::Resume { node } => Some(*node),
             Self::Execute { .. }
             | Self::SessionEnds { .. }
             | Self::SessionBegins { .. }

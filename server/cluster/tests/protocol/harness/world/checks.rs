@@ -10,6 +10,9 @@ impl World {
         let Some(process) = node.process.as_ref() else { return };
         let status = process.replica.status();
         assert_eq!(status.log_end, node.disk.log_end(), "{id}: the replica and its log disagree");
+        if !self.oracle.counts(status.lineage) {
+            return;
+        }
         if status.role == Role::Leader {
             if status.gate_open {
                 self.oracle.greatest_open = self.oracle.greatest_open.max(status.epoch);
@@ -43,6 +46,7 @@ impl World {
             serving.role == Role::Leader && serving.epoch == status.epoch
         });
         let end = status.verified_end;
+        let leads = leads && leader.process.as_ref().is_some_and(|p| p.replica.traces().lineage == status.lineage);
         if leads && end > Lsn::ZERO && status.role == Role::Follower {
             let is = |disk: &Disk| disk.batch_ending(end).map(|batch| (batch.epoch, content(batch)));
             assert!(

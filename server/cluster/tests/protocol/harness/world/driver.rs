@@ -57,13 +57,10 @@ impl World {
         let (id, run) = (node.id, process.run);
         match effect {
             Effect::WithdrawLeases => process.published = process.replica.serving(),
-            Effect::PersistEpoch { epoch, .. } => {
+            Effect::PersistEpoch { epoch, lineage } => {
                 let delay = self.around(ms(1));
                 let wall = self.wall(node);
-                self.schedule(
-                    self.now + delay,
-                    Happening::Told { node: id, run, event: Event::EpochPersisted { epoch, wall } },
-                );
+                self.schedule(self.now + delay, Happening::Persisted { node: id, run, epoch, lineage, wall });
             }
             Effect::Append(appending) => self.append(node, process, appending),
             Effect::Truncate { log_end } => {
@@ -115,6 +112,7 @@ impl World {
                 self.schedule(self.now + ms(2), Happening::ControllerTold(event));
             }
             Effect::FetchSnapshot { .. } => panic!("no log begins above 0 here"),
+            Effect::Rebuild { lineage } => self.schedule(self.now, Happening::Rebuild { node: id, run, lineage }),
             Effect::TransferEnded(outcome) => self.note(format!("{}: transfer ended: {outcome:?}", id.0)),
             Effect::ReadyToStop => self.note(format!("{}: ready to stop", id.0)),
             Effect::Alarm(alarm) => self.note(format!("{}: alarm: {alarm:?}", id.0)),
@@ -153,10 +151,13 @@ impl World {
     }
 
     pub(super) fn apply(&mut self, node: &mut Node, process: &mut Process, high_watermark: Lsn) {
-        let first = node.disk.log.partition_point(|batch| batch.end() <= process.applied);
+        let counts = self.oracle.counts(process.replica.traces().lineage);
+        // Whoever was chosen may have applied more of its log before it knew that it was.
+        let known = if counts { process.applied.min(self.oracle.committed_end()) } else { process.applied };
+        let first = node.disk.log.partition_point(|batch| batch.end() <= known);
         let mut news = false;
         for batch in node.disk.log[first..].iter().take_while(|batch| batch.end() <= high_watermark) {
-            news |= self.oracle.apply(node.id, batch);
+            news |= counts && self.oracle.apply(node.id, batch);
             process.applied = batch.end();
         }
         assert_eq!(process.applied, high_watermark, "the high watermark lies between two batches");

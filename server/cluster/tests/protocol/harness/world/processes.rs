@@ -13,22 +13,29 @@ impl World {
             && !fresh
         {
             self.next_storage += 1;
-            node.disk.identity.storage = StorageId(self.next_storage << 96);
-            node.disk.lossy = false;
+            node.disk.renew(StorageId(self.next_storage << 96));
             self.trace.push(format!("{}: another incarnation ({reason:?})", id.0));
         }
         let (storage, nonce) = (node.disk.identity.storage, self.next_nonce);
         self.next_nonce += 1;
         node.disk.identity.tried.push(nonce);
-        let run = self.metadata.register(id, storage, nonce, self.settings.flush);
+        let previous = node.disk.previous.clone();
+        let run = self.metadata.register(id, storage, previous, nonce, self.settings.flush);
         node.disk.identity.run = Some(run);
         node.disk.identity.tried = vec![nonce];
         node.disk.identity.boot_id = node.boots.to_string();
         node.disk.restart();
+        self.open(id, Sender { node: id, storage, run });
+        self.publish_nodes();
+    }
+
+    /// Begins to take part with what the disk holds.
+    pub(super) fn open(&mut self, id: NodeId, identity: Sender) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
         let config = Config {
             cluster: CLUSTER,
             group: GROUP,
-            identity: Sender { node: id, storage, run },
+            identity,
             flush: self.settings.flush,
             timing: Timing::default(),
             window: self.settings.window,
@@ -38,6 +45,7 @@ impl World {
         let applied = recovered.high_watermark;
         let replica = Replica::new(node.clock.read(self.now), config, recovered);
         let published = replica.serving();
+        let run = identity.run;
         node.process = Some(Process {
             run,
             replica,
@@ -52,7 +60,6 @@ impl World {
         let facts = self.metadata.facts();
         self.step(id, Some(run), Event::NodesSeen(facts));
         self.step(id, Some(run), Event::RecordSeen { record, revision });
-        self.publish_nodes();
     }
 
     /// Kills a node's process. The page cache lives on.
@@ -96,7 +103,7 @@ impl World {
 
     /// What every message carries.
     pub(crate) fn address(&self) -> (ClusterId, GroupId, Lineage) {
-        (CLUSTER, GROUP, Lineage(0))
+        (CLUSTER, GROUP, self.metadata.record.lineage)
     }
 
     /// Stops a process for a while, as a long page fault does.

@@ -63,11 +63,10 @@ impl World {
         let outcome = match request {
             MetadataRequest::ReadGroup => MetadataOutcome::Read(Some(self.metadata.read())),
             MetadataRequest::ChangeGroup(change) => {
+                let lineage = self.metadata.record.lineage;
                 let outcome = self.metadata.change(change);
                 if matches!(outcome, MetadataOutcome::Succeeded { .. }) {
-                    self.note(format!("metadata: {}", describe(&self.metadata.record)));
-                    self.check_in_sync_holds_committed();
-                    self.publish_record();
+                    self.on_record_changed(lineage);
                 } else {
                     self.note("metadata: lost".to_owned());
                 }
@@ -142,6 +141,10 @@ impl World {
                 ControllerEffect::ChangeGroup { id, change, .. } => {
                     self.ask_metadata(Asker::Controller, id, MetadataRequest::ChangeGroup(change));
                 }
+                ControllerEffect::Inspect { .. } => {
+                    let event = ControllerEvent::Inspected { group: GROUP, remains: self.remains() };
+                    self.schedule(self.now + ms(2), Happening::ControllerTold(event));
+                }
                 ControllerEffect::TransferEnded { outcome, .. } => {
                     self.note(format!("controller: transfer {outcome:?}"))
                 }
@@ -157,7 +160,13 @@ pub(super) fn describe(record: &GroupRecord) -> String {
     };
     let leader = record.leader.map_or("nobody".to_owned(), |leader| leader.node.0.to_string());
     let fence = members(&record.fence);
-    format!("epoch={} leader={leader} in_sync={} fence={fence}", record.epoch, members(&record.in_sync))
+    let lineage = if record.lineage == Lineage(0) { String::new() } else { format!("lineage={} ", record.lineage) };
+    let recovering = if record.recovering { " recovering" } else { "" };
+    format!(
+        "{lineage}epoch={} leader={leader} in_sync={} fence={fence}{recovering}",
+        record.epoch,
+        members(&record.in_sync)
+    )
 }
 
 /// A member as the stories call it: its node, with a mark for each disk after the first.

@@ -1,0 +1,314 @@
+//! Letting a group go on that has lost all its in-sync replicas: what is left, what that would cost, and the change itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use simplekv_cluster::{Fate, Obstacle, Recovery, Remains, Wish, candidates, fates, recover};
+use simplekv_meta::{Cas, GroupChange, Records, Versioned};
+use simplekv_proto::v1;
+use simplekv_types::{GroupId, GroupRecord, Lsn, Member, NodeId, RecoveryPolicy};
+use tonic::Status;
+use tracing::warn;
+
+use super::record_failure;
+use crate::remains::{self, Found, cause_name};
+use crate::rpc::status;
+use crate::shared::Shared;
+
+/// How often a change of the policy is tried while others change the record.
+const ATTEMPTS: usize = 10;
+
+pub(super) async fn recover_group(
+    shared: &Shared,
+    records: &Records,
+    request: &v1::RecoverGroupRequest,
+) -> Result<v1::RecoverGroupReply, Status> {
+    let id = GroupId(request.group);
+    let view = records.load().await.map_err(|failure| record_failure(&failure))?;
+    let Some(found) = view.groups.get(&id) else {
+        return Err(status::not_found(format!("there is no group {id}")));
+    };
+    if request.expected != 0 && found.modified.0 != request.expected {
+        return Err(status::refused(format!("{id} has changed since you decided; look at it again")));
+    }
+    let left = remains::of_group(shared, &view, id, &found.record).await;
+    let wish = Wish {
+        to: (request.to != 0).then_some(NodeId(request.to)),
+        lost: request.lost.iter().copied().map(NodeId).collect(),
+        min_in_sync: (request.min_in_sync != 0).then_some(request.min_in_sync),
+    };
+    check(id, &found.record, &wish)?;
+    let remains: BTreeMap<NodeId, Remains> = left.iter().map(|(node, found)| (*node, found.remains.clone())).collect();
+    let mut reply = picture(found, &left, &remains);
+    match recover(&found.record, found.modified, &remains, &wish) {
+        Err(obstacle) => {
+            (reply.obstacle, reply.advice) = explain(id, &found.record, &wish, &obstacle);
+        }
+        Ok(recovery) => {
+            tell_plan(&mut reply, &found.record, &remains, &recovery);
+            if request.accept_data_loss {
+                execute(records, id, recovery).await?;
+                reply.done = true;
+            }
+        }
+    }
+    Ok(reply)
+}
+
+/// What cannot be meant.
+fn check(id: GroupId, record: &GroupRecord, wish: &Wish) -> Result<(), Status> {
+    if let Some(node) = wish.to.filter(|node| !record.is_assigned(*node)) {
+        return Err(status::refused(format!("{id} is not assigned to {node}")));
+    }
+    let listed = |node: &NodeId| record.in_sync.iter().any(|member| member.node == *node);
+    match wish.lost.iter().find(|node| !listed(node)) {
+        Some(node) => {
+            Err(status::refused(format!("{node} is not in sync in {id}: what it holds or lost is not needed")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn picture(
+    found: &Versioned<GroupRecord>,
+    left: &BTreeMap<NodeId, Found>,
+    remains: &BTreeMap<NodeId, Remains>,
+) -> v1::RecoverGroupReply {
+    let record = &found.record;
+    let fates: BTreeMap<NodeId, Fate> =
+        fates(record, remains).into_iter().map(|(member, fate)| (member.node, fate)).collect();
+    let candidates = candidates(record, remains);
+    let nodes: BTreeSet<NodeId> = record.replicas.iter().copied().chain(fates.keys().copied()).collect();
+    let replicas = nodes.into_iter().map(|node| {
+        let traces = left.get(&node).and_then(|found| found.remains.traces());
+        v1::Remnant {
+            node: node.0,
+            fate: fates.get(&node).copied().map(fate_name).unwrap_or_default().to_owned(),
+            answers: traces.is_some(),
+            lineage: traces.map_or(0, |traces| traces.lineage.0),
+            last_epoch: traces.map_or(0, |traces| traces.last_epoch.0),
+            log_end: traces.map_or(0, |traces| traces.log_end.0),
+            high_watermark: traces.map_or(0, |traces| traces.high_watermark.0),
+            keys: traces.and_then(|_| left.get(&node)).map_or(0, |found| found.keys),
+            candidate: candidates.contains(&node),
+            halted: traces.and_then(|traces| traces.halted).map(cause_name).unwrap_or_default().to_owned(),
+        }
+    });
+    v1::RecoverGroupReply {
+        revision: found.modified.0,
+        epoch: record.epoch.0,
+        lineage: record.lineage.0,
+        min_in_sync: record.min_in_sync,
+        recovering: record.recovering,
+        replicas: replicas.collect(),
+        ..v1::RecoverGroupReply::default()
+    }
+}
+
+fn tell_plan(
+    reply: &mut v1::RecoverGroupReply,
+    record: &GroupRecord,
+    remains: &BTreeMap<NodeId, Remains>,
+    recovery: &Recovery,
+) {
+    let next = &recovery.change.record;
+    reply.chosen = recovery.chosen.node.0;
+    reply.new_epoch = next.epoch.0;
+    reply.new_lineage = next.lineage.0;
+    reply.new_min_in_sync = next.min_in_sync;
+    reply.losses = losses(record, remains, recovery.chosen.node);
+}
+
+/// What may be lost if this node's log becomes the history, as far as that is known.
+fn losses(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>, chosen: NodeId) -> Vec<String> {
+    let told = || remains.iter().filter_map(|(node, found)| Some((*node, found.traces()?)));
+    let Some(own) = remains.get(&chosen).and_then(Remains::traces) else { return Vec::new() };
+    let mut losses = Vec::new();
+    let ahead = told().filter(|(_, traces)| traces.epoch > record.epoch || traces.lineage > record.lineage);
+    if let Some((node, traces)) = ahead.max_by_key(|(_, traces)| (traces.lineage, traces.epoch)) {
+        losses.push(format!(
+            "the metadata store was restored from an older state: {node} has taken part in epoch {}, the group's record knows of {}",
+            traces.epoch, record.epoch
+        ));
+    }
+    let committed = told().map(|(_, traces)| traces.high_watermark).max().unwrap_or(Lsn::ZERO);
+    if own.log_end == Lsn::ZERO {
+        losses.push(format!("{chosen} holds nothing: the group begins empty"));
+    } else if committed > own.log_end {
+        losses.push(format!(
+            "{} committed records are lost for certain: {chosen} ends at record {}, and everything below {committed} was committed",
+            committed - own.log_end,
+            own.log_end
+        ));
+    } else {
+        losses.push(format!(
+            "of what is known to be committed, all below record {committed}, nothing is lost: {chosen} holds the records below {}",
+            own.log_end
+        ));
+    }
+    for (node, traces) in told().filter(|(node, _)| *node != chosen) {
+        if (traces.last_epoch, traces.log_end) > (own.last_epoch, own.log_end) {
+            losses.push(format!("the log of {node} reaches further, to record {}: that is given up", traces.log_end));
+        }
+    }
+    for (member, fate) in fates(record, remains) {
+        if !matches!(fate, Fate::Ended | Fate::Halted) {
+            losses.push(format!(
+                "what {} had acknowledged and nobody else holds is lost, and nobody can tell what that is",
+                member.node
+            ));
+        }
+    }
+    losses.push(
+        "writes acknowledged within the last moments before the loss may be missing although they were in sync"
+            .to_owned(),
+    );
+    losses
+}
+
+/// An obstacle in a sentence, and what to do about it.
+fn explain(id: GroupId, record: &GroupRecord, wish: &Wish, obstacle: &Obstacle) -> (String, String) {
+    match obstacle {
+        Obstacle::NeverLed => (
+            format!("{id} has never had a leader, so nothing can be lost"),
+            format!("see what it waits for with `simplekv-admin explain group {id}`"),
+        ),
+        Obstacle::CanGoOn(nodes) => (
+            format!("{} {} everything that was acknowledged: {id} goes on by itself", listed(nodes), holds(nodes)),
+            format!("see what it waits for with `simplekv-admin explain group {id}`"),
+        ),
+        Obstacle::MayReturn(doubtful) => (doubts(doubtful), return_or_vouch(id, wish, doubtful)),
+        Obstacle::NobodyLeft => (
+            format!("no replica of {id} has told what it holds"),
+            format!("start at least one of {}, and ask again", listed(&record.replicas)),
+        ),
+        Obstacle::NotEligible(node) => (
+            format!("{node} cannot be the one: it does not answer, has halted, or belongs to an earlier history"),
+            "choose one of those marked as possible, or leave out --to for the longest log".to_owned(),
+        ),
+        Obstacle::ImpossibleFloor => {
+            (format!("{id} has {} replicas", record.replicas.len()), "give --min-in-sync from 1 to that".to_owned())
+        }
+        // What only the controller refuses.
+        Obstacle::MetadataRegressed | Obstacle::NothingLeft => (format!("{obstacle:?}"), String::new()),
+    }
+}
+
+fn doubts(doubtful: &[(Member, Fate)]) -> String {
+    let each = doubtful.iter().map(|(member, fate)| {
+        let node = member.node;
+        match fate {
+            Fate::Absent => format!("{node} is registered and does not answer: it may hold everything that was acknowledged"),
+            Fate::Replaced => format!(
+                "{node} came back with a directory that was never the one it acknowledged with: that may still exist elsewhere"
+            ),
+            Fate::Distrusted => format!("{node} has reported that its storage failed, and has not come back yet"),
+            Fate::Unknown => format!("{node} is not registered any more: nothing is known of what it held"),
+            Fate::Lives | Fate::Halted | Fate::Ended => format!("{node} is accounted for"),
+        }
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
+fn return_or_vouch(id: GroupId, wish: &Wish, doubtful: &[(Member, Fate)]) -> String {
+    let returning: Vec<NodeId> = doubtful
+        .iter()
+        .filter(|(_, fate)| matches!(fate, Fate::Absent | Fate::Distrusted))
+        .map(|(member, _)| member.node)
+        .collect();
+    let nodes: BTreeSet<NodeId> =
+        doubtful.iter().map(|(member, _)| member.node).chain(wish.lost.iter().copied()).collect();
+    let nodes: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+    let vouch = format!(
+        "if that is gone for ever, and no process with it still runs, say so: simplekv-admin recover-group {id} --lost {}",
+        nodes.join(",")
+    );
+    if returning.is_empty() { vouch } else { format!("start {}; {vouch}", listed(&returning)) }
+}
+
+fn listed(nodes: &[NodeId]) -> String {
+    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn holds(nodes: &[NodeId]) -> &'static str {
+    if nodes.len() == 1 { "holds" } else { "hold" }
+}
+
+async fn execute(records: &Records, id: GroupId, recovery: Recovery) -> Result<(), Status> {
+    let Recovery { chosen, change } = recovery;
+    let proposed = change.record.clone();
+    let change = GroupChange {
+        group: id,
+        expected: change.expected,
+        record: change.record,
+        registrations: change.registrations,
+        office: None,
+    };
+    match records.change_group(&change).await {
+        Ok(Cas::Done { .. }) => (),
+        Ok(Cas::Lost(_)) => {
+            return Err(status::refused(format!("{id} or one of its nodes has changed meanwhile; look at it again")));
+        }
+        Err(failure) if failure.may_have_applied() => {
+            let found = records.group(id).await.map_err(|failure| record_failure(&failure))?;
+            // Nobody else makes the same run the leader of the same epoch of the same lineage.
+            let same = |record: &GroupRecord| {
+                (record.lineage, record.epoch, record.leader) == (proposed.lineage, proposed.epoch, proposed.leader)
+            };
+            if !found.is_some_and(|found| same(&found.record)) {
+                return Err(record_failure(&failure));
+            }
+        }
+        Err(failure) => return Err(record_failure(&failure)),
+    }
+    warn!(group = %id, %chosen, lineage = %proposed.lineage, "an operator lets the group go on with this replica's log");
+    Ok(())
+}
+
+/// Sets who decides how a group goes on.
+pub(super) async fn set_policy(records: &Records, id: GroupId, policy: RecoveryPolicy) -> Result<(), Status> {
+    for _ in 0..ATTEMPTS {
+        let found = records.group(id).await.map_err(|failure| record_failure(&failure))?;
+        let Some(Versioned { record, modified, .. }) = found else {
+            return Err(status::not_found(format!("there is no group {id}")));
+        };
+        if record.recovery == policy {
+            return Ok(());
+        }
+        let record = GroupRecord { recovery: policy, ..record };
+        let change = GroupChange { group: id, expected: modified, record, registrations: Vec::new(), office: None };
+        match records.change_group(&change).await {
+            Ok(Cas::Done { .. }) => return Ok(()),
+            // Read again: if it was this change after all, there is nothing left to do.
+            Ok(Cas::Lost(_)) => (),
+            Err(failure) if failure.may_have_applied() => (),
+            Err(failure) => return Err(record_failure(&failure)),
+        }
+    }
+    Err(status::refused(format!("{id} changes all the time; try again")))
+}
+
+pub(super) fn policy(wire: v1::RecoveryPolicy) -> RecoveryPolicy {
+    match wire {
+        v1::RecoveryPolicy::Manual => RecoveryPolicy::Manual,
+        v1::RecoveryPolicy::Longest => RecoveryPolicy::Longest,
+    }
+}
+
+pub(super) fn wire(policy: RecoveryPolicy) -> v1::RecoveryPolicy {
+    match policy {
+        RecoveryPolicy::Manual => v1::RecoveryPolicy::Manual,
+        RecoveryPolicy::Longest => v1::RecoveryPolicy::Longest,
+    }
+}
+
+fn fate_name(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Lives => "lives",
+        Fate::Halted => "halted",
+        Fate::Ended => "ended",
+        Fate::Replaced => "replaced",
+        Fate::Distrusted => "distrusted",
+        Fate::Absent => "absent",
+        Fate::Unknown => "unknown",
+    }
+}
