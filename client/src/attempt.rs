@@ -9,7 +9,7 @@ use simplekv_types::{Failure, FailureCode, GroupTime, NodeId, ReadPolicy, Reply}
 
 use crate::balance;
 use crate::error::{Error, TransportError};
-use crate::topology::Topology;
+use crate::topology::{Group, Topology};
 use crate::{RequestId, Target};
 
 /// How many redirects in a row are followed without a pause: nodes that disagree must not make a request spin between them.

@@ -128,7 +128,7 @@ impl Attempts {
             Outcome::TimedOut { sent } => attempt::Outcome::TimedOut { sent },
         };
         let mut time = Time { elapsed: by.elapsed, millis: by.millis, budget: &mut || true };
-        let draw = Draw { dice: by.dice, cost: by.cost };
+        let draw = Draw { dice: by.dice, cost: by.cost, zone: "" };
         match attempt::decide(&mut self.plan, &mut self.progress, outcome, by.topology, &mut time, draw) {
             Action::Send { to, attempt, timeout } => Step::Send { to, dedupe: self.dedupe(attempt), attempt, timeout },
             Action::Pause { step, .. } => Step::Pause { most: Backoff::default().bound(step) },

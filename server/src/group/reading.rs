@@ -6,6 +6,7 @@ use simplekv_engine::Reader;
 use simplekv_resp::Command;
 use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::{GroupTime, Slot, Tick};
+use smallvec::SmallVec;
 
 use super::{Answer, SlotSet};
 use crate::hosted::Published;
@@ -47,5 +48,6 @@ fn look_at(view: &AppliedView<'_>, owned: &SlotSet, begun: Begun, command: &Comm
         return Looked::Pending;
     }
     let time = if is_broken(Rule::C51) { hour } else { view.time() };
-    Looked::Answer(Answer { reply: commands::read_at_hour(command, view, time, time.max(hour)), time })
+    let reply = commands::read_at_hour(command, view, time, time.max(hour));
+    Looked::Answer(Answer { reply, time, seen: SmallVec::new() })
 }

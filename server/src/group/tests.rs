@@ -13,8 +13,8 @@ use simplekv_engine::record::Record;
 use simplekv_engine::{Options, ReplicaIdentity};
 use simplekv_types::peer::{Append, AppendAck, Message, Sender};
 use simplekv_types::{
-    Batch, ClusterId, Failure, FlushPolicy, GroupRecord, Leadership, NodeAddresses, NodeRecord, Position, RecoveryPolicy,
-    Registration, Reply, Revision, RunId, Seq, Slot, StorageId,
+    Batch, ClusterId, Failure, FlushPolicy, GroupRecord, Leadership, NodeAddresses, NodeRecord, Position,
+    RecoveryPolicy, Registration, Reply, Revision, RunId, Seq, Slot, StorageId,
 };
 
 use super::*;

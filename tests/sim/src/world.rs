@@ -19,7 +19,7 @@ use simplekv_server::group::Answer;
 use simplekv_types::peer::Envelope;
 use simplekv_types::{
     ClusterId, ClusterRecord, Epoch, FlushPolicy, GroupId, GroupRecord, GroupTime, Lineage, Lsn, Member, NodeId,
-    NodeRecord, Reply, Revision, RunId, SlotMap, StorageId,
+    NodeRecord, RecoveryPolicy, Reply, Revision, RunId, SlotMap, StorageId,
 };
 
 use crate::client::{Client, Patience, Request, Workload};
@@ -162,6 +162,7 @@ impl World {
                 min_in_sync: settings.min_in_sync,
                 lineage: Lineage(0),
                 recovering: false,
+                recovery: RecoveryPolicy::default(),
             }
         };
         let ids: Vec<GroupId> = (1..=settings.groups).map(GroupId).collect();

@@ -293,7 +293,8 @@ impl World {
                     let ask = Ask::Controller(group, change, office);
                     self.ask(Asker::Controller { node: id, run }, request, ask);
                 }
-                ControllerEffect::TransferEnded { .. } => (),
+                // No group here may go on without what it acknowledged.
+                ControllerEffect::TransferEnded { .. } | ControllerEffect::Inspect { .. } => (),
             }
         }
     }

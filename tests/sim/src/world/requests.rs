@@ -158,7 +158,7 @@ impl World {
 
     fn reply(&mut self, id: NodeId, request: &Request, answer: Answer) {
         let Request { client, flight, attempt, group, .. } = *request;
-        let Answer { reply, time } = answer;
+        let Answer { reply, time, .. } = answer;
         self.note(|| format!("{id}: {client}/{flight}#{attempt} -> {reply:?}"));
         let sent = self.send(Place::Node(id), Place::Client(client), || Happening::Answered {
             client,

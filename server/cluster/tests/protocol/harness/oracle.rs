@@ -46,7 +46,7 @@ impl Oracle {
             committed.into_iter().partition(|(end, is)| held(*end, *is));
         self.committed = kept;
         let lost: Vec<u64> = lost.into_values().map(|(_, write)| write).collect();
-        lost.iter().for_each(|write| drop(self.committed_writes.remove(write)));
+        self.committed_writes.retain(|write| !lost.contains(write));
         lost.into_iter().filter(|write| self.acknowledged.remove(write)).collect()
     }
 
