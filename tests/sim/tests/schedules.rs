@@ -13,7 +13,7 @@ fn told(output: &Output) -> String {
 
 #[test]
 fn the_known_schedules_break_no_promise() {
-    let output = simulate(&["--first", "1", "--schedules", "400", "--jobs", "1"]);
+    let output = simulate(&["--first", "1", "--schedules", "250", "--jobs", "1"]);
     assert!(output.status.success(), "{}", told(&output));
 }
 
@@ -23,7 +23,7 @@ fn fresh_schedules_break_no_promise() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     let first = (now << 20).to_string();
     println!("first seed {first}");
-    let output = simulate(&["--first", &first, "--schedules", "400", "--jobs", "1"]);
+    let output = simulate(&["--first", &first, "--schedules", "250", "--jobs", "1"]);
     assert!(output.status.success(), "{}", told(&output));
 }
 
