@@ -50,7 +50,7 @@ fn before(plan: &Plan<'_>, class: &Class, need: Need<Value>) -> Option<Need<Valu
         (Change::Becomes(value), _) => need.holds(value).then_some(class.need),
         (Change::Adds(by), Need::Is(value) | Need::IsOrAbsent(value)) => plan.values.before_adding(value, by),
         (Change::Adds(_), Need::Present) => Some(Need::Is(Value::ABSENT)),
-        (Change::Adds(_), Need::Differs(value)) => plan.values.number(value).map(|_| Need::Is(value)),
-        (Change::Adds(_), Need::Any | Need::Never) => None,
+        (Change::Adds(by), Need::Differs(value)) if by != 0 => plan.values.number(value).map(|_| Need::Is(value)),
+        (Change::Adds(_), Need::Any | Need::Differs(_) | Need::Never) => None,
     }
 }
