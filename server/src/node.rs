@@ -86,9 +86,16 @@ impl Node {
     ///
     /// # Errors
     /// Whatever can be found out without the metadata store. What goes wrong later is told by [`Node::failed`].
-    pub async fn start(mut config: Config, store: Arc<dyn MetaStore>) -> Result<Self, StartError> {
+    pub async fn start(config: Config, store: Arc<dyn MetaStore>) -> Result<Self, StartError> {
+        Self::start_on(Arc::new(RealFs), config, store).await
+    }
+
+    /// The same on another file system: a test's way to a disk that is slow.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_on(fs: Arc<dyn Fs>, mut config: Config, store: Arc<dyn MetaStore>) -> Result<Self, StartError> {
         let listeners = Listeners::bind(&mut config).await?;
-        let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let lock = lock(&*fs, &config)?;
         let dir = DataDir::new(config.data_dir.clone());
         // Whose directory this is can be told at once; which cluster's, only by the metadata store.

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+use std::path::PathBuf;
+
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use simplekv_types::FlushPolicy;
 
@@ -25,6 +27,10 @@ pub(crate) enum Command {
     Failover(Failover),
     /// Kill all nodes at once while clients write, every other time etcd with them, start all again, then look for every write
     Blackout(Blackout),
+    /// Cut links, pause and kill processes, slow down disks and falsify clocks while clients write down what they are told; then judge it
+    Chaos(Chaos),
+    /// Judge histories that clients have written down; exit code 1 if one is wrong or undecided
+    Check(Check),
 }
 
 /// Which keys are asked for, how often, and what they hold.
@@ -152,6 +158,36 @@ pub(crate) struct Blackout {
     pub(crate) flush: FlushPolicy,
 }
 
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Chaos {
+    /// How long, in minutes. The first round of faults is finished in any case
+    #[arg(long, value_name = "N", default_value_t = 5.0, value_parser = minutes)]
+    pub(crate) minutes: f64,
+    /// Begins the row of random numbers; printed. It repeats the choice of faults, not their timing
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Where the history is written; else it is removed after a run in which nothing is wrong
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Check {
+    /// Histories, as docs/histories.md describes them
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Decisions tried per key before it is left undecided
+    #[arg(long, value_name = "N", default_value_t = simplekv_history::Checker::default().steps_per_key)]
+    pub(crate) steps: u64,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if minutes > 0.0 && minutes <= 10_000.0 => Ok(minutes),
+        _ => Err("expected a number of minutes above 0".to_owned()),
+    }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -168,13 +204,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-        for line in
-            ["failover --kills 20", "compare --pairs 3 --pin", "resp --pipeline 16 --distribution zipfian --pid 7"]
-        {
+        for line in [
+            "chaos --minutes 0.5 --seed 7",
+            "check --steps 5 a b",
+            "failover --kills 20",
+            "compare --pairs 3 --pin",
+            "resp --pipeline 16 --distribution zipfian --pid 7",
+        ] {
             Args::try_parse_from(["simplekv-bench"].into_iter().chain(line.split(' ')))
                 .unwrap_or_else(|e| panic!("{e}"));
         }
-        for line in ["resp --reads 1.5", "resp --pipeline 0", "failover --flush sometimes"] {
+        for line in
+            ["check", "chaos --minutes 0", "resp --reads 1.5", "resp --pipeline 0", "failover --flush sometimes"]
+        {
             assert!(Args::try_parse_from(["simplekv-bench"].into_iter().chain(line.split(' '))).is_err(), "{line}");
         }
     }

@@ -52,6 +52,13 @@ impl Gaps {
         let after = silences.iter().filter(|(begun, length)| *begun + SLACK >= moment && *begun + *length > moment);
         after.map(|(_, length)| *length).max().unwrap_or_default()
     }
+
+    /// How long each silence of any group lasted that lasted so long at least.
+    pub(crate) fn silences(&self, at_least: Duration) -> Vec<Duration> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = groups.values().flat_map(|entry| &entry.silences).map(|(_, length)| *length);
+        all.filter(|length| *length >= at_least).collect()
+    }
 }
 
 /// Median and maximum in whole milliseconds.
@@ -85,6 +92,7 @@ mod tests {
         );
         assert_eq!(gaps.longest_since(G1, at(2029)), Duration::from_millis(50));
         assert_eq!(gaps.longest_since(GroupId(3), at(0)), Duration::ZERO);
+        assert_eq!(gaps.silences(Duration::from_millis(100)), [900, 1100].map(Duration::from_millis));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use simplekv_client::Client;
-use simplekv_tests::{Cluster, Ledger, Verdict, wait};
+use simplekv_tests::{Admin, Cluster, Ledger, Verdict, wait};
 use simplekv_types::{GroupId, Slot, SlotMap};
 use tokio::task::JoinSet;
 
@@ -34,7 +34,7 @@ pub(crate) struct Writers {
 impl Writers {
     /// Starts `count` writers, each with a client of its own.
     pub(crate) async fn start(cluster: &Cluster, count: u16) -> Result<Self> {
-        let slots = Arc::new(slot_map(cluster).await?);
+        let slots = Arc::new(slot_map(&cluster.admin()?).await?);
         let mut groups: Vec<GroupId> = slots.ranges().iter().map(|(_, group)| *group).collect();
         groups.sort_unstable();
         groups.dedup();
@@ -153,8 +153,8 @@ async fn judge(reader: &Client, number: u16, ledger: &Ledger) -> Result<Verdict>
 }
 
 /// Which group owns which slot, as the cluster says.
-async fn slot_map(cluster: &Cluster) -> Result<SlotMap> {
-    let answer = cluster.admin()?.json("slots").await?;
+pub(crate) async fn slot_map(admin: &Admin) -> Result<SlotMap> {
+    let answer = admin.json("slots").await?;
     let ranges = answer.get("slots").and_then(|slots| slots.as_array()).context("slots are an array")?;
     let ranges = ranges.iter().map(|range| {
         let number = |field: &str| range.get(field)?.as_u64().map(|number| number.to_string());

@@ -15,7 +15,7 @@ struct Confined {
     why: &'static str,
 }
 
-const RULES: [Confined; 10] = [
+const RULES: [Confined; 11] = [
     Confined {
         tokens: &["async", "await"],
         within: &[
@@ -129,6 +129,12 @@ const RULES: [Confined; 10] = [
         within: &["router/src", "deploy"],
         only_in: &["router/src/error.rs"],
         why: "redirects are the client's business",
+    },
+    Confined {
+        tokens: &["falsify_rate(", "start_on("],
+        within: &["server", "router", "client", "deploy"],
+        only_in: &["server/src/clock.rs", "server/src/node.rs"],
+        why: "false clocks and disks are for tests: no program that is meant for use can be told to have them",
     },
     Confined {
         tokens: &["sleep(", "sleep_until(", "backon::"],
