@@ -23,7 +23,7 @@ use crate::args::Chaos;
 use crate::chaos::clients::Clients;
 use crate::chaos::cluster::Cluster;
 use crate::chaos::deck::Deck;
-use crate::chaos::fault::Fault;
+use crate::chaos::fault::{Fault, Kind};
 use crate::chaos::figures::Figures;
 use crate::chaos::lan::Lan;
 use crate::chaos::watch::Watch;
@@ -31,6 +31,8 @@ use crate::workload;
 
 /// Most faults at a time.
 const AT_ONCE_MAX: usize = 2;
+/// How long a run may go on for kinds of faults of which nothing has come yet.
+const EXTRA: Duration = Duration::from_secs(60);
 /// How many faults come and go before everything is left alone until it has recovered.
 const FAULTS_BETWEEN_RESTS: u32 = 12;
 
@@ -101,13 +103,18 @@ impl Run {
         let mut since_rest = 0;
         loop {
             let now = Instant::now();
-            let is_over = now >= deadline && self.deck.has_dealt_all();
+            let is_late = now >= deadline && self.deck.has_dealt_all();
+            // Then one by one, to see what is still missing.
+            let at_once = if is_late { 1 } else { AT_ONCE_MAX };
+            let missing = if is_late && active.is_empty() { self.figures.missing() } else { Vec::new() };
+            let has_all = missing.is_empty() || now >= deadline + EXTRA;
+            let is_over = is_late && active.is_empty() && has_all;
             let must_rest = is_over || since_rest >= FAULTS_BETWEEN_RESTS;
             if let Some(due) = active.iter().position(|(until, _)| *until <= now) {
                 let (_, fault) = active.swap_remove(due);
                 self.end(fault)?;
-            } else if active.len() < AT_ONCE_MAX && !must_rest {
-                match self.begin(&active)? {
+            } else if active.len() < at_once && !must_rest {
+                match self.begin(missing.first().copied(), &active)? {
                     None => wait_for_next(&active).await,
                     Some(fault) => {
                         let lasts = Duration::from_millis(self.random.random_range(fault.kind().lasts_ms()));
@@ -132,12 +139,12 @@ impl Run {
         }
     }
 
-    /// The next fault; `None` if whom it may hit is hit already.
-    fn begin(&mut self, active: &[(Instant, Fault)]) -> Result<Option<Fault>> {
-        let kind = self.deck.deal(&mut self.random);
+    /// The next fault, of this kind or the one that is dealt; `None` if whom it may hit is hit already.
+    fn begin(&mut self, wanted: Option<Kind>, active: &[(Instant, Fault)]) -> Result<Option<Fault>> {
+        let kind = wanted.unwrap_or_else(|| self.deck.deal(&mut self.random));
         let busy: Vec<_> = active.iter().map(|(_, fault)| fault.target()).collect();
         let fault = Fault::begin(kind, &mut self.cluster, &self.watch, &busy, &mut self.random)?;
-        if fault.is_none() {
+        if fault.is_none() && wanted.is_none() {
             self.deck.take_back(kind);
         }
         Ok(fault)
