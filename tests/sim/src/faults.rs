@@ -89,32 +89,11 @@ impl Fault {
             Self::Wipe => wipe(world, node),
             Self::OldBackup => old_backup(world, node),
             Self::Restart => world.restart_all(),
-            Self::CutOneWay if node != other => {
-                world.counts.links_cut_one_way += 1;
-                world.network.set(Place::Node(node), Place::Node(other), Link::Cut);
-            }
-            Self::HoldOneWay if node != other => {
-                world.counts.links_held += 1;
-                world.network.set(Place::Node(node), Place::Node(other), Link::Held);
-            }
-            Self::CutOneWay | Self::HoldOneWay => (),
-            Self::Isolate => {
-                world.counts.nodes_isolated += 1;
-                world.count_if_leader(node);
-                cut_off(world, &[node], &all);
-            }
-            Self::Split => {
-                let side: Vec<NodeId> = all.iter().copied().filter(|_| rng.chance(500)).collect();
-                world.counts.splits += u64::from(!side.is_empty() && side.len() < all.len());
-                cut_off(world, &side, &all);
-            }
+            Self::CutOneWay | Self::HoldOneWay => self.break_link(world, node, other),
+            Self::Isolate => isolate(world, node, &all),
+            Self::Split => split(world, &all, rng),
             Self::CutClient => cut_client(world, node, rng),
-            Self::CutStore => {
-                world.counts.store_cut_off += 1;
-                let link =
-                    if rng.chance(500) { (Place::Node(node), Place::Store) } else { (Place::Store, Place::Node(node)) };
-                world.network.set(link.0, link.1, Link::Cut);
-            }
+            Self::CutStore => cut_store(world, node, rng),
             Self::Mend => world.mend_links(),
             Self::Pause => {
                 world.counts.pauses += 1;
@@ -152,6 +131,41 @@ impl Fault {
             world.restart_all();
         }
     }
+}
+
+impl Fault {
+    /// What one node says does not reach another, or not yet.
+    fn break_link(self, world: &mut World, from: NodeId, to: NodeId) {
+        if from == to {
+            return;
+        }
+        let link = if self == Self::CutOneWay { Link::Cut } else { Link::Held };
+        let counted = match link {
+            Link::Cut => &mut world.counts.links_cut_one_way,
+            _ => &mut world.counts.links_held,
+        };
+        *counted += 1;
+        world.network.set(Place::Node(from), Place::Node(to), link);
+    }
+}
+
+fn isolate(world: &mut World, node: NodeId, all: &[NodeId]) {
+    world.counts.nodes_isolated += 1;
+    world.count_if_leader(node);
+    cut_off(world, &[node], all);
+}
+
+fn split(world: &mut World, all: &[NodeId], rng: &mut Rng) {
+    let side: Vec<NodeId> = all.iter().copied().filter(|_| rng.chance(500)).collect();
+    world.counts.splits += u64::from(!side.is_empty() && side.len() < all.len());
+    cut_off(world, &side, all);
+}
+
+fn cut_store(world: &mut World, node: NodeId, rng: &mut Rng) {
+    world.counts.store_cut_off += 1;
+    let (node, store) = (Place::Node(node), Place::Store);
+    let (from, to) = if rng.chance(500) { (node, store) } else { (store, node) };
+    world.network.set(from, to, Link::Cut);
 }
 
 fn kill(world: &mut World, node: NodeId) {
