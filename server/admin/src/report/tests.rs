@@ -106,6 +106,7 @@ fn the_documented_json_of_list_groups_is_what_is_printed() {
         json["groups"][0],
         serde_json::json!({
             "id": "g1", "epoch": 3, "leader": "n1", "in_sync": ["n1", "n2", "n3"], "replicas": ["n1", "n2", "n3"], "min_in_sync": 2,
+            "lineage": 0, "recovering": false, "recovery": "manual",
             "slots": 8192, "ranges": ["0-8191"], "keys": 1200, "live_bytes": 0, "log_bytes": 3145728, "lag_records": 7,
         })
     );
