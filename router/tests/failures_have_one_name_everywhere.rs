@@ -1,5 +1,5 @@
 //! What a node refuses is told to every kind of client in its own words, and none is left in doubt about whether it was done.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected should fail there")]
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected should fail there")]
 
 mod harness;
 

@@ -25,7 +25,7 @@ fn told(operation: &Operation, number: u32) -> Option<judged::Operation> {
     };
     let asked = judged::Operation::new(client, action.key(), asked(action), *began);
     match ended {
-        Some((at, End::Value(value))) => Some(asked.answered(Answer::Value(value.map(|value| text(value))), *at)),
+        Some((at, End::Value(value))) => Some(asked.answered(Answer::Value(value.map(text)), *at)),
         Some((at, End::Number(number))) => Some(asked.answered(Answer::Number(*number), *at)),
         Some((at, End::Done)) => Some(asked.answered(Answer::Done, *at)),
         _ if action.is_read() => None,

@@ -202,7 +202,7 @@ fn remembering_everything(
     if own().any(|(_, (record, _))| write.seq < record.ack_below) {
         return Verdict::Stale;
     }
-    let found = own().filter(|(_, (record, _))| record.seq == write.seq).next_back();
+    let found = own().rfind(|(_, (record, _))| record.seq == write.seq);
     found.map_or(Verdict::Execute, |(lsn, (record, _))| Verdict::Answered {
         lsn: Lsn(lsn as u64),
         result: record.result.clone(),
