@@ -73,13 +73,15 @@ fn group(
             }
         }
     }
-    let alive = record.in_sync.iter().filter(|member| view.is_alive(member.node)).count();
+    // A node that came back as another replica is listed as the one it was until the leader has noticed.
+    let intact = || record.in_sync.iter().filter(|member| is_intact(view, member));
+    let (alive, in_sync) = (intact().filter(|member| view.is_alive(member.node)).count(), intact().count());
     if alive < record.min_in_sync as usize {
         let message =
             format!("{alive} in-sync replicas are alive, {} are required: writes are refused", record.min_in_sync);
         findings.push(critical(&subject, &message, &advice));
-    } else if record.in_sync.len() < record.replicas.len() {
-        let message = format!("{} of {} replicas are in sync", record.in_sync.len(), record.replicas.len());
+    } else if in_sync < record.replicas.len() {
+        let message = format!("{in_sync} of {} replicas are in sync", record.replicas.len());
         findings.push(warning(&subject, &message, &advice));
     }
 }
@@ -104,12 +106,7 @@ pub(super) fn loss(
     if record.in_sync.is_empty() {
         return None;
     }
-    let is_registered = |member: &Member| {
-        view.nodes
-            .get(&member.node)
-            .is_some_and(|registration| registration.record.storage == member.storage && !registration.record.poisoned)
-    };
-    let intact: Vec<NodeId> = record.in_sync.iter().filter(|member| is_registered(member)).map(|m| m.node).collect();
+    let intact: Vec<NodeId> = record.in_sync.iter().filter(|member| is_intact(view, member)).map(|m| m.node).collect();
     if intact.is_empty() {
         let waits = match record.recovery {
             RecoveryPolicy::Manual => "an operator has to decide how it goes on",
@@ -126,6 +123,12 @@ pub(super) fn loss(
     let nodes = intact.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ");
     let message = format!("the replicas that hold everything acknowledged are down: {nodes}");
     Some((message, format!("start {nodes}; if that can never be done: {look}")))
+}
+
+/// Whether the replica that is listed still has what it acknowledged: its node runs, or last ran, as that incarnation.
+fn is_intact(view: &ClusterView, member: &Member) -> bool {
+    let registration = view.nodes.get(&member.node);
+    registration.is_some_and(|found| found.record.storage == member.storage && !found.record.poisoned)
 }
 
 fn critical(subject: &str, message: &str, advice: &str) -> v1::Finding {
