@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use simplekv_types::{GroupId, Position, ReadPolicy};
+use simplekv_types::{GroupId, Lsn, Position, ReadPolicy};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -68,9 +68,15 @@ pub(crate) fn asked_for(policy: ReadPolicy) -> ReadPolicy {
     }
 }
 
-/// What a flight must see if the slot went from one group to another while readers gathered for it. No group has this number, so no
-/// group's answer will do but a linearizable one.
+/// What a flight must see if what its readers have seen cannot be seen at once: of two groups, since the slot went from one to the
+/// other while they gathered, or of two histories of one. No group has this number, so no group's answer will do but a linearizable
+/// one.
 const OF_SEVERAL_GROUPS: Position = Position::start(GroupId(0));
+
+/// Whether one replica can show both.
+fn may_be_one(one: Position, other: Position) -> bool {
+    one.lineage == other.lineage || one.end == Lsn::ZERO || other.end == Lsn::ZERO
+}
 
 type Outcome = Result<Answered>;
 type Waiter = oneshot::Sender<Outcome>;
@@ -166,7 +172,7 @@ impl Flights {
         if let Join::Covering(seen) = rule {
             pair.next_seen = Some(match pair.next_seen {
                 None => seen,
-                Some(next) if next.group == seen.group => next.and(seen),
+                Some(next) if next.group == seen.group && may_be_one(next, seen) => next.and(seen),
                 Some(_) => OF_SEVERAL_GROUPS,
             });
         }

@@ -157,6 +157,10 @@ async fn reads_in_a_row_with_a_write_go_with_it() {
         assert_eq!([before.node, write.node, after.node], [1; 3]);
         assert!([before, after].iter().all(|op| op.policy == ReadPolicy::Linearizable), "{policy}: it sees the write");
     }
+    let session = kv.resume("s1-g1.1.0.1.99".parse().unwrap());
+    let row = vec![(words("SET k w"), Kind::Write), (words("GET k"), Kind::Read)];
+    session.execute_in_order(slot, row, Options::default()).await.into_iter().for_each(|result| drop(result.unwrap()));
+    assert_eq!(floors(&cluster.seen_named("GET")).last(), Some(&Some((1, 99))), "nor may what was seen be lost");
     let mut asked = [0; 2];
     while asked.contains(&0) {
         let row = vec![(words("GET k"), Kind::Read), (words("GET k"), Kind::Read)];

@@ -30,6 +30,8 @@ pub(super) struct Request {
     args: Arc<[Bytes]>,
     write: Option<Write>,
     floor: Floor,
+    /// Its policy was weaker before it followed writes: what its session has seen must still be there.
+    follows_writes: bool,
     progress: Progress,
     stage: Stage,
     /// Where the latest answer was read or written.
@@ -69,7 +71,7 @@ struct Pause {
 impl Request {
     pub(super) fn new(plan: Plan, args: Arc<[Bytes]>, write: Option<Write>, floor: Floor) -> Self {
         let (progress, stage) = (Progress::default(), Stage::Back(Outcome::Ready));
-        Self { plan, args, write, floor, progress, stage, seen: None }
+        Self { plan, args, write, floor, follows_writes: false, progress, stage, seen: None }
     }
 
     /// A request that goes where it likes: no other must see what it does, or be seen by it.
@@ -110,6 +112,7 @@ impl Request {
         if let Access::Read(policy) = &mut self.plan.access
             && !policy.is_linearizable()
         {
+            self.follows_writes = matches!(policy, ReadPolicy::Session { .. } | ReadPolicy::Bounded { .. });
             *policy = ReadPolicy::Linearizable;
         }
     }
@@ -117,7 +120,7 @@ impl Request {
     /// Which replicas may answer, and what the answer must not be older than; `group` is who is asked.
     fn demand(&self, group: Option<GroupId>) -> (ReadPolicy, Option<Position>) {
         let Access::Read(policy) = self.plan.access else { return (ReadPolicy::Linearizable, None) };
-        if !matches!(policy, ReadPolicy::Session { .. } | ReadPolicy::Bounded { .. }) {
+        if !matches!(policy, ReadPolicy::Session { .. } | ReadPolicy::Bounded { .. }) && !self.follows_writes {
             return (policy, None);
         }
         match (&self.floor, group) {

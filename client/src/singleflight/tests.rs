@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use simplekv_types::{Epoch, Lineage, Lsn, Reply, Slot, SlotMapVersion};
+use simplekv_types::{Epoch, Lineage, Reply, Slot, SlotMapVersion};
 
 use super::*;
 
@@ -227,5 +227,8 @@ async fn a_flight_for_two_groups_sees_everything() {
     lead.turn_around();
     assert_eq!(lead.seen, Some(OF_SEVERAL_GROUPS));
     let Flight::Wait(_other) = flights.join(key(), Join::Covering(seen(1))) else { panic!("it waits for the next") };
+    let anew = Position { lineage: Lineage(1), ..seen(2) };
+    let Flight::Wait(_anew) = flights.join(key(), Join::Covering(anew)) else { panic!("it waits for the next") };
     assert_eq!(lead.turn_around().len(), 3, "nobody can say that what is in the air covers it");
+    assert_eq!(lead.seen, Some(OF_SEVERAL_GROUPS), "nor is there a replica with both histories of the group");
 }
