@@ -208,7 +208,16 @@ impl Shared {
                 let reads = std::mem::take(&mut share.reads);
                 let later = read::execute(self, &routing, &share.group, reads, &mut answers);
                 outstanding.extend(wait_for(&routing, self.node(), share, later.dirty, &mut answers));
-                behind.extend(catch_up(share, later.behind, later.end));
+                if share.submitted.is_empty() {
+                    behind.extend(catch_up(share, later.behind, later.end));
+                    continue;
+                }
+                // While they waited the writes behind them might be done.
+                for Read { place, slot, .. } in later.behind {
+                    if let Some(answer) = answers.get_mut(place) {
+                        *answer = Some(routing.not_leader(slot, share.group.id(), self.node()).into());
+                    }
+                }
             }
         }
         outstanding.extend(shares.iter_mut().filter_map(|share| submit(share, &mut answers)));
@@ -234,21 +243,17 @@ impl Shared {
             return Err(routing.not_leader(slot, group, self.node()));
         }
         let Some(share) = self.share(shares, group) else { return Err(routing.moved(slot)) };
-        let seen = match &operation.session {
-            Some(session) if !wrote && !anyone => match session.of(group) {
-                None => return Err(routing.moved(slot)),
-                seen => seen,
-            },
-            _ => None,
-        };
+        // A client says what its session has seen only where that counts.
+        let is_floor = |session: &&Seen| matches!(session, Seen::Of(_)) || !operation.policy.is_linearizable();
+        let session = operation.session.as_ref().filter(|_| !wrote && !anyone).filter(is_floor);
+        let seen = session.map(|session| session.of(group).ok_or_else(|| routing.moved(slot))).transpose()?;
         let barrier = operation.policy == ReadPolicy::Quorum && !wrote;
         if !wrote && !barrier && (share.submitted.is_empty() || anyone) {
             share.reads.push(Read { place, slot, seen, operation });
             return Ok(None);
         }
         // A read that goes with writes is linearizable: nothing is missing unless it is lost.
-        let is_session = !operation.policy.is_linearizable();
-        if let Some(seen) = seen.filter(|_| is_session)
+        if let Some(seen) = seen
             && share.group.judge(&seen) == Standing::Contradicts
         {
             return Err(Failure::TokenLost { group });

@@ -31,7 +31,7 @@ mod rest;
 mod slots;
 mod waiting;
 
-pub use reading::{Looked, look};
+pub use reading::{Held, Looked, Proof, Terms, Wanted, hold_still};
 pub use replayed::{Replayed, recovered};
 pub use report::Report;
 pub use slots::{SlotSet, SlotTable};

@@ -79,7 +79,7 @@ impl Serving {
         if is_broken(Rule::C4) {
             return true;
         }
-        (self.holds(now) || is_broken(Rule::C5)) && (self.begun_then(begun) || is_broken(Rule::C6))
+        self.holds(now) && (self.begun_then(begun) || is_broken(Rule::C6))
     }
 
     fn begun_then(&self, begun: Begun) -> bool {

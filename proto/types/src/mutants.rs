@@ -23,6 +23,12 @@ macro_rules! rules {
                 }
             }
 
+            /// The one with this name, in whatever case.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|rule| rule.name().eq_ignore_ascii_case(name))
+            }
+
             /// What it says.
             #[must_use]
             pub fn sentence(self) -> &'static str {
@@ -41,6 +47,7 @@ rules! {
     C4 "Whether the lease holds is looked at after the data was read.",
     C5 "The clock is read anew after the data was read.",
     C6 "A read that began under one lease is not answered under another.",
+    C7 "A lease's clock goes on while the process or its machine is suspended.",
     C8 "Leases of others are waited for as long as the slowest clock may take.",
     C9 "How long a leader's lease is, its group's record says.",
     C10 "A joining replica has answered something sent since it was waited for.",
@@ -76,10 +83,12 @@ rules! {
     C48 "A result is kept until the group's time has passed its deadline.",
     C50 "A retry is recognised in what is appended and not committed yet.",
     C51 "What has expired is decided by the group's time alone.",
+    C53 "State is as fresh as what was applied, not as what was heard of.",
     C55 "A change that may still be executed is taken its revision away.",
     C56 "A leader supports itself until it leaves its epoch.",
     C57 "What an earlier process wrote is not known to be on disk.",
     C58 "From the second attempt on every result is logged before it is answered.",
+    C59 "Only a leader that holds its lease says how fresh its followers are.",
     C60 "The gate waits for the longest lease that may be left, not for the next one's.",
     C61 "Whoever joins holds everything committed at the moment from which it is waited for.",
     C62 "Before activation the set may be brought to its floor.",
@@ -110,7 +119,13 @@ mod broken {
     use super::Rule;
 
     thread_local! {
-        static BROKEN: Cell<Option<Rule>> = const { Cell::new(None) };
+        /// In a thread that breaks none itself it is the one that the environment names.
+        static BROKEN: Cell<Option<Rule>> = Cell::new(named_by_environment());
+    }
+
+    fn named_by_environment() -> Option<Rule> {
+        let name = std::env::var("SIMPLEKV_BREAK").ok()?;
+        Some(Rule::named(&name).expect("SIMPLEKV_BREAK names a rule"))
     }
 
     /// Breaks a rule in this thread, until another is broken, or none.

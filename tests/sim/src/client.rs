@@ -10,7 +10,7 @@ use bytes::Bytes;
 use simplekv_client::Topology;
 use simplekv_client::sans_io::{Attempts, Writes};
 use simplekv_resp::Command;
-use simplekv_types::{ClientId, Dedupe, GroupId, NodeId, ReadPolicy, Slot};
+use simplekv_types::{ClientId, Dedupe, GroupId, NodeId, Position, ReadPolicy, SessionToken, Slot};
 
 use crate::clock::{Nanos, ms};
 use crate::history::{Action, OpId};
@@ -53,6 +53,8 @@ pub(crate) struct Client {
     /// Nodes that did not answer, and until when they are left alone.
     pub(crate) shunned: BTreeMap<NodeId, Nanos>,
     pub(crate) tasks: usize,
+    /// What each task has seen.
+    pub(crate) sessions: Vec<SessionToken>,
 }
 
 /// A read in the air, and those who wait for the next one.
@@ -71,6 +73,10 @@ pub(crate) struct Flight {
     pub(crate) began: Nanos,
     /// The operations that it answers.
     pub(crate) operations: Vec<OpId>,
+    /// Whose session goes with it, and learns of it.
+    pub(crate) task: usize,
+    /// Where the answer was read or written.
+    pub(crate) seen: Option<Position>,
     /// The attempt on its way; replies to others are dropped.
     pub(crate) attempt: u32,
     pub(crate) asked: Option<NodeId>,
@@ -86,8 +92,11 @@ pub(crate) struct Request {
     pub(crate) flight: u64,
     pub(crate) attempt: u32,
     pub(crate) group: GroupId,
+    pub(crate) action: Action,
     pub(crate) command: Command,
     pub(crate) policy: ReadPolicy,
+    /// What its session has seen of the group.
+    pub(crate) seen: Option<Position>,
     pub(crate) dedupe: Option<Dedupe>,
     pub(crate) timeout: Duration,
 }
@@ -110,6 +119,7 @@ impl Client {
             next_flight: 1,
             shunned: BTreeMap::new(),
             tasks: settings.workload.tasks,
+            sessions: vec![SessionToken::new(); settings.workload.tasks],
         }
     }
 

@@ -1,14 +1,19 @@
 //! What goes wrong.
 
+mod ambush;
+
 use simplekv_cluster::Event;
 use simplekv_engine::fs::FaultKind;
-use simplekv_types::{Epoch, GroupId, Leadership, NodeId};
+use simplekv_types::{Epoch, GroupId, Leadership, NodeId, Registration};
 
 use crate::clock::{Nanos, ms};
 use crate::machine::directory;
 use crate::network::{Link, Place};
 use crate::rng::Rng;
 use crate::world::{Happening, World};
+
+pub(crate) use ambush::ambush;
+use ambush::kill_beside_hang;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub(crate) enum Fault {
     Isolate,
     Split,
     HoldOneWay,
+    SlowOneWay,
+    KillBesideHang,
     CutClient,
     CutStore,
     Mend,
@@ -43,7 +50,7 @@ pub(crate) enum Fault {
     Stop,
 }
 
-pub(crate) const FAULTS: [Fault; 26] = [
+pub(crate) const FAULTS: [Fault; 28] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::PowerLoss,
@@ -55,6 +62,8 @@ pub(crate) const FAULTS: [Fault; 26] = [
     Fault::Isolate,
     Fault::Split,
     Fault::HoldOneWay,
+    Fault::SlowOneWay,
+    Fault::KillBesideHang,
     Fault::CutClient,
     Fault::CutStore,
     Fault::Mend,
@@ -89,8 +98,9 @@ impl Fault {
             Self::Wipe => wipe(world, node),
             Self::OldBackup => old_backup(world, node),
             Self::Restart => world.restart_all(),
-            Self::CutOneWay | Self::HoldOneWay => self.break_link(world, node, other),
-            Self::Isolate => isolate(world, node, &all),
+            Self::CutOneWay | Self::HoldOneWay | Self::SlowOneWay => self.break_link(world, node, other),
+            Self::KillBesideHang => kill_beside_hang(world, node, time, rng),
+            Self::Isolate => isolate(world, node, &all, rng),
             Self::Split => split(world, &all, rng),
             Self::CutClient => cut_client(world, node, rng),
             Self::CutStore => cut_store(world, node, rng),
@@ -118,7 +128,7 @@ impl Fault {
             Self::DiskError => disk_error(world, node, rng),
             Self::DiskFull => disk_full(world, node),
             Self::BitFlip => bit_flip(world, node, group, rng),
-            Self::Elect => elect(world, group, rng),
+            Self::Elect => elect(world, group, None, rng),
             Self::Transfer => transfer(world, group, (rng.chance(500) && node != other).then_some(other)),
             Self::Stop => {
                 world.counts.stops += 1;
@@ -139,26 +149,43 @@ impl Fault {
         if from == to {
             return;
         }
-        let link = if self == Self::CutOneWay { Link::Cut } else { Link::Held };
-        let counted = match link {
-            Link::Cut => &mut world.counts.links_cut_one_way,
-            _ => &mut world.counts.links_held,
+        let counts = &mut world.counts;
+        let (link, counted) = match self {
+            Self::CutOneWay => (Link::Cut, &mut counts.links_cut_one_way),
+            Self::HoldOneWay => (Link::Held, &mut counts.links_held),
+            _ => (Link::Slow, &mut counts.links_slow),
         };
         *counted += 1;
         world.network.set(Place::Node(from), Place::Node(to), link);
     }
 }
 
-fn isolate(world: &mut World, node: NodeId, all: &[NodeId]) {
+fn isolate(world: &mut World, node: NodeId, all: &[NodeId], rng: &mut Rng) {
     world.counts.nodes_isolated += 1;
     world.count_if_leader(node);
     cut_off(world, &[node], all);
+    away_from_store(world, &[node], rng);
 }
 
 fn split(world: &mut World, all: &[NodeId], rng: &mut Rng) {
     let side: Vec<NodeId> = all.iter().copied().filter(|_| rng.chance(500)).collect();
-    world.counts.splits += u64::from(!side.is_empty() && side.len() < all.len());
+    let is_split = !side.is_empty() && side.len() < all.len();
+    world.counts.splits += u64::from(is_split);
     cut_off(world, &side, all);
+    if is_split {
+        away_from_store(world, &side, rng);
+    }
+}
+
+/// The metadata store may be on the other side.
+fn away_from_store(world: &mut World, side: &[NodeId], rng: &mut Rng) {
+    if rng.chance(500) {
+        world.counts.splits_from_store += 1;
+        for &node in side {
+            world.network.set(Place::Node(node), Place::Store, Link::Cut);
+            world.network.set(Place::Store, Place::Node(node), Link::Cut);
+        }
+    }
 }
 
 fn cut_store(world: &mut World, node: NodeId, rng: &mut Rng) {
@@ -168,7 +195,7 @@ fn cut_store(world: &mut World, node: NodeId, rng: &mut Rng) {
     world.network.set(from, to, Link::Cut);
 }
 
-fn kill(world: &mut World, node: NodeId) {
+pub(crate) fn kill(world: &mut World, node: NodeId) {
     world.counts.kills += 1;
     world.kill(node);
 }
@@ -178,7 +205,7 @@ fn may_be_lost(world: &World, node: NodeId) -> bool {
     world.groups().into_iter().all(|group| world.intact_members(group).any(|other| other != node))
 }
 
-fn power_loss(world: &mut World, node: NodeId) {
+pub(crate) fn power_loss(world: &mut World, node: NodeId) {
     if world.flushes_all() || may_be_lost(world, node) {
         world.counts.power_losses += 1;
         world.lose_power(node);
@@ -206,9 +233,15 @@ fn wipe(world: &mut World, node: NodeId) {
 }
 
 fn old_backup(world: &mut World, node: NodeId) {
-    if may_be_lost(world, node) && world.put_back(node) {
-        world.counts.backups_put_back += 1;
-    } else if world.machines.get(&node).is_some_and(|machine| machine.backup.is_none()) {
+    let copied: Vec<NodeId> =
+        world.machines.values().filter(|machine| machine.backup.is_some()).map(|machine| machine.id).collect();
+    for node in copied {
+        if may_be_lost(world, node) && world.put_back(node) {
+            world.counts.backups_put_back += 1;
+            return;
+        }
+    }
+    if world.machines.get(&node).is_some_and(|machine| machine.backup.is_none()) {
         world.back_up(node);
     }
 }
@@ -301,36 +334,46 @@ fn bit_flip(world: &mut World, node: NodeId, group: GroupId, rng: &mut Rng) {
 }
 
 /// Elects a living in-sync replica for no reason at all: nothing may depend on the evidence for an election.
-fn elect(world: &mut World, group: GroupId, rng: &mut Rng) {
+pub(crate) fn elect(world: &mut World, group: GroupId, candidate: Option<NodeId>, rng: &mut Rng) {
     let (record, expected) = world.store.group(group);
     if record.epoch == Epoch::ZERO {
         return;
     }
-    let alive: Vec<(NodeId, simplekv_types::Registration)> = world
-        .intact_members(group)
-        .filter(|node| world.machines.get(node).is_some_and(|machine| machine.process.is_some()))
-        .filter_map(|node| Some((node, world.store.node(node)?)))
-        .filter(|(node, found)| world.machines.get(node).and_then(|machine| machine.run()) == Some(found.run()))
-        .collect();
-    let Some((node, found)) = rng.pick(&alive) else { return };
+    let registered: Vec<(NodeId, Registration)> =
+        world.intact_members(group).filter_map(|node| Some((node, world.store.node(node)?))).collect();
+    let runs = |(node, found): &&(NodeId, Registration)| {
+        world.machines.get(node).and_then(|machine| machine.run()) == Some(found.run())
+    };
+    let alive: Vec<&(NodeId, Registration)> =
+        registered.iter().filter(runs).filter(|(node, _)| candidate.is_none_or(|wanted| wanted == *node)).collect();
+    let Some(&&(node, ref found)) = rng.pick(&alive) else { return };
     let mut next = record.clone();
     next.epoch = record.epoch.next();
-    next.leader = Some(Leadership { node: *node, storage: found.record.storage, run: found.run() });
-    let fenced: Vec<_> = record.in_sync.iter().filter(|member| !record.fence.contains(member)).copied().collect();
-    next.fence.extend(fenced);
+    next.leader = Some(Leadership { node, storage: found.record.storage, run: found.run() });
+    next.fence.extend(record.in_sync.iter().filter(|member| !record.fence.contains(member)));
     next.fence_ms = record.fence_ms.max(record.lease_ms);
     if rng.chance(300) {
         // Somebody has set another length: it holds from the next epoch on.
         next.lease_ms = *rng.pick(&[200, 500, 1000, 2500]).expect("some");
     }
+    let spare = u32::try_from(record.replicas.len()).expect("few").saturating_sub(1);
+    if rng.chance(50) && next.min_in_sync < spare {
+        next.min_in_sync += 1;
+        world.counts.floors_raised += 1;
+        world.settings.min_in_sync = world.settings.min_in_sync.max(next.min_in_sync);
+    }
+    let needed = usize::try_from(next.min_in_sync).expect("few");
+    let mut stay: Vec<&(NodeId, Registration)> = registered.iter().filter(|(stays, _)| *stays == node).collect();
+    if rng.chance(400) {
+        // As if the others had been silent.
+        stay.extend(registered.iter().filter(|(other, _)| *other != node).take(needed.saturating_sub(1)));
+        if stay.len() >= needed {
+            next.in_sync.retain(|member| stay.iter().any(|(stays, _)| *stays == member.node));
+        }
+    }
     world.counts.elections_forced += 1;
-    let change = simplekv_meta::GroupChange {
-        group,
-        expected,
-        record: next,
-        registrations: vec![(*node, found.revision)],
-        office: None,
-    };
+    let registrations = registered.iter().map(|(node, found)| (*node, found.revision)).collect();
+    let change = simplekv_meta::GroupChange { group, expected, record: next, registrations, office: None };
     world.change_by_force(&change);
 }
 

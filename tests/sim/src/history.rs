@@ -1,5 +1,7 @@
 //! What clients did and were told.
 
+use simplekv_types::ReadPolicy;
+
 use crate::clock::Nanos;
 
 /// An operation, by its place in the history.
@@ -70,6 +72,7 @@ pub(crate) struct Operation {
     pub(crate) client: usize,
     pub(crate) task: usize,
     pub(crate) action: Action,
+    pub(crate) policy: ReadPolicy,
     pub(crate) began: Nanos,
     pub(crate) ended: Option<(Nanos, End)>,
 }
@@ -87,8 +90,8 @@ impl History {
         self.next_value
     }
 
-    pub(crate) fn begin(&mut self, client: usize, task: usize, action: Action, now: Nanos) -> OpId {
-        self.operations.push(Operation { client, task, action, began: now, ended: None });
+    pub(crate) fn begin(&mut self, client: usize, task: usize, action: Action, policy: ReadPolicy, now: Nanos) -> OpId {
+        self.operations.push(Operation { client, task, action, policy, began: now, ended: None });
         self.operations.len() - 1
     }
 

@@ -2,12 +2,17 @@
 
 use simplekv_history::{self as judged, Answer, Verdict};
 
+use simplekv_types::ReadPolicy;
+
 use crate::history::{Action, End, Operation};
 
-/// What the clients' history comes to.
-pub(crate) fn judge(history: &[Operation]) -> Verdict {
+/// What the clients' history comes to, of the reads only those that count.
+pub(crate) fn judge(history: &[Operation], counts: impl Fn(ReadPolicy) -> bool) -> Verdict {
     let mut operations = Vec::with_capacity(history.len());
     for (number, operation) in history.iter().enumerate() {
+        if operation.action.is_read() && !counts(operation.policy) {
+            continue;
+        }
         let number = u32::try_from(number).expect("a history is not that long");
         operations.extend(told(operation, number));
         operations.extend(expiry(operation, number));
@@ -17,7 +22,7 @@ pub(crate) fn judge(history: &[Operation]) -> Verdict {
 
 /// `None` for a read that nobody was told the answer of.
 fn told(operation: &Operation, number: u32) -> Option<judged::Operation> {
-    let Operation { client, task, action, began, ended } = operation;
+    let Operation { client, task, action, began, ended, .. } = operation;
     // What a client asks outside its tasks it asks as somebody of its own.
     let client = match u32::try_from(*task) {
         Ok(task) => u32::try_from(*client).expect("few clients") * 64 + task,

@@ -12,8 +12,9 @@ use simplekv_engine::{Flusher, LogReader, Reader};
 use simplekv_meta::{Office, SessionId};
 use simplekv_server::Published;
 use simplekv_server::group::{Answer, Group, Respond};
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::Sender;
-use simplekv_types::{FlushPolicy, GroupId, GroupRecord, Lsn, Member, NodeId, Revision, RunId, StorageId};
+use simplekv_types::{FlushPolicy, GroupId, GroupRecord, Lsn, Member, NodeId, Revision, RunId, StorageId, Tick};
 
 use crate::clock::{Clocks, Nanos};
 use crate::oracle::Shadow;
@@ -35,6 +36,10 @@ pub(crate) struct Machine {
     pub(crate) disk_hangs_until: Nanos,
     /// Whether something acknowledged may be gone, which the next process will find out.
     pub(crate) lossy: bool,
+    /// Whether something acknowledged is gone, or may be, so that it must not come back as the same incarnation.
+    pub(crate) lost: bool,
+    /// When something last happened in its process.
+    pub(crate) last_happening: Nanos,
     /// A copy of the disk, made at some moment.
     pub(crate) backup: Option<(MemFs, Option<NodeFile>)>,
 }
@@ -163,12 +168,26 @@ impl Machine {
             paused_until: 0,
             disk_hangs_until: 0,
             lossy: false,
+            lost: false,
+            last_happening: 0,
             backup: None,
         }
     }
 
     pub(crate) fn run(&self) -> Option<RunId> {
         self.process.as_ref().map(|process| process.sender.run)
+    }
+
+    /// What a reader takes for the time before it reads.
+    pub(crate) fn reading_clock(&self, now: Nanos) -> Tick {
+        // The rules about what is looked at afterwards matter only to a reader that does not look at the clock at first.
+        let is_cached = [Rule::C4, Rule::C5, Rule::C6].into_iter().any(is_broken);
+        self.clocks.tick(if is_cached { self.last_happening } else { now })
+    }
+
+    /// What a reader takes for the time after it has read. `began`: what it took for the time before.
+    pub(crate) fn proving_clock(&self, now: Nanos, began: Tick) -> Tick {
+        if is_broken(Rule::C5) { began } else { self.clocks.tick(now) }
     }
 
     pub(crate) fn boot_id(&self) -> String {

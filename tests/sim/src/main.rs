@@ -20,6 +20,7 @@ mod report;
 mod rng;
 mod schedule;
 mod store;
+mod truth;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,8 +30,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Parser;
 use parking_lot::Mutex;
 
-use crate::report::Counts;
-use crate::schedule::Schedule;
+use crate::report::Total;
+use crate::schedule::{ClockKind, Schedule};
 
 /// Runs simulated schedules.
 #[derive(Debug, Parser)]
@@ -51,6 +52,9 @@ struct Args {
     /// How many run at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// How right the nodes' clocks are.
+    #[arg(long, value_enum, default_value_t = ClockKind::Honest)]
+    clocks: ClockKind,
     /// Breaks each rule of the protocol in turn, and says after how many schedules that was noticed.
     #[cfg(mutants)]
     #[arg(long)]
@@ -59,20 +63,6 @@ struct Args {
     #[cfg(mutants)]
     #[arg(long)]
     only: Option<String>,
-}
-
-/// What all schedules came to.
-#[derive(Debug, Default)]
-struct Total {
-    counts: Counts,
-    events: Vec<u64>,
-    operations: Vec<u64>,
-    with_leader_lost: u64,
-    checked: u64,
-    keys: u64,
-    steps: u64,
-    undecided: u64,
-    violations: Vec<(u64, String)>,
 }
 
 fn main() -> ExitCode {
@@ -84,17 +74,17 @@ fn main() -> ExitCode {
     #[cfg(mutants)]
     mutants::break_only(&args);
     match args.seed {
-        Some(seed) => replay(seed, args.history),
+        Some(seed) => replay(seed, &args),
         None => run(&args),
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the way a program speaks to whoever started it")]
-fn replay(seed: u64, history: bool) -> ExitCode {
-    let mut schedule = Schedule::new(seed, true);
+fn replay(seed: u64, args: &Args) -> ExitCode {
+    let mut schedule = Schedule::new(seed, args.clocks, true);
     println!("{:?}", schedule.world().settings);
     let result = catch_unwind(AssertUnwindSafe(|| schedule.run()));
-    if history {
+    if args.history {
         for (number, operation) in schedule.world().history.operations.iter().enumerate() {
             println!("#{number} {operation:?}");
         }
@@ -116,7 +106,6 @@ fn replay(seed: u64, history: bool) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the way a program speaks to whoever started it")]
 fn run(args: &Args) -> ExitCode {
     std::panic::set_hook(Box::new(|_| ()));
     let next = AtomicU64::new(args.first);
@@ -129,40 +118,14 @@ fn run(args: &Args) -> ExitCode {
                     if seed >= args.first + args.schedules {
                         return;
                     }
-                    let result = catch_unwind(AssertUnwindSafe(|| Schedule::new(seed, false).run()));
-                    let mut total = total.lock();
-                    match result {
-                        Ok(outcome) => {
-                            total.events.push(outcome.counts.events);
-                            total.operations.push(outcome.counts.operations);
-                            total.with_leader_lost += u64::from(outcome.counts.leaders_lost > 0);
-                            total.counts.add(&outcome.counts);
-                            total.checked += outcome.verdict.operations as u64;
-                            total.keys += outcome.verdict.keys as u64;
-                            total.steps += outcome.verdict.steps;
-                            total.undecided += outcome.verdict.undecided.len() as u64;
-                        }
-                        Err(panic) => total.violations.push((seed, words(&*panic))),
-                    }
+                    let result = catch_unwind(AssertUnwindSafe(|| Schedule::new(seed, args.clocks, false).run()));
+                    total.lock().add(seed, result.map_err(|panic| words(&*panic)));
                 }
             });
         }
     });
-    let mut total = total.into_inner();
-    for (name, count) in total.counts.rows() {
-        println!("{name}={count}");
-    }
-    let last = args.first + args.schedules - 1;
-    println!("seeds={}..{last} schedules={}", args.first, args.schedules);
-    println!("events_median={} operations_median={}", median(&mut total.events), median(&mut total.operations));
-    println!("leader_lost_schedules={}", total.with_leader_lost);
-    total.violations.sort();
-    for (seed, what) in total.violations.iter().take(20) {
-        println!("seed {seed}: {what}");
-    }
-    println!("checked={} keys={} steps={}", total.checked, total.keys, total.steps);
-    println!("undecided={} violations={}", total.undecided, total.violations.len());
-    if total.violations.is_empty() && total.undecided == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_good = total.into_inner().report(args);
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn median(numbers: &mut [u64]) -> u64 {

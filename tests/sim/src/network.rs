@@ -23,6 +23,8 @@ pub(crate) enum Link {
     Cut,
     /// It waits in a socket until the link is mended.
     Held,
+    /// It arrives after a while, in any order.
+    Slow,
 }
 
 /// How unreliable the network is, in thousandths.
@@ -69,19 +71,21 @@ impl Network {
 
     /// Whether whoever asks gets an answer.
     pub(crate) fn reach(&self, from: Place, to: Place) -> bool {
-        self.link(from, to) == Link::Up && self.link(to, from) == Link::Up
+        let passes = |link| matches!(link, Link::Up | Link::Slow);
+        passes(self.link(from, to)) && passes(self.link(to, from))
     }
 
     pub(crate) fn send(&self, rng: &mut Rng, from: Place, to: Place) -> Passage {
-        match self.link(from, to) {
+        let slow = match self.link(from, to) {
             Link::Cut => return Passage::Lost,
             Link::Held => return Passage::Held,
-            Link::Up => (),
-        }
+            Link::Slow => rng.below(ms(1200)),
+            Link::Up => 0,
+        };
         if rng.chance(self.weather.drop) {
             return Passage::Lost;
         }
-        let late = if rng.chance(self.weather.delay) { rng.below(ms(1500)) } else { 0 };
+        let late = slow + if rng.chance(self.weather.delay) { rng.below(ms(1500)) } else { 0 };
         let after = rng.range(40_000, 400_000) + late;
         // Replicas must stand it; what a client sends goes through one connection, and no retry of it says the same number twice.
         let between_nodes = matches!((from, to), (Place::Node(_), Place::Node(_)));

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use simplekv_engine::LogReader;
 use simplekv_types::{Batch, Epoch, GroupId, Lsn, NodeId, RunId};
 
+use crate::clock::Nanos;
 use crate::rng::Rng;
+use crate::truth::Truth;
 
 /// A batch, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,17 +68,21 @@ impl Shadow {
     }
 }
 
-/// The batches of a log, from one of their beginnings on.
-fn read(log: &LogReader, from: Lsn, log_end: Lsn) -> impl Iterator<Item = (Lsn, Trace)> {
-    let mut found = Vec::new();
+/// The batches of a log below `end`, from one of their beginnings on.
+fn batches(log: &LogReader, from: Lsn, end: Lsn) -> Vec<Batch> {
+    let mut found: Vec<Batch> = Vec::new();
     let mut next = from;
-    while next < log_end {
-        let Ok(batches) = log.read(next, 1 << 20) else { break };
-        let Some(last) = batches.last() else { break };
+    while next < end {
+        let Ok(read) = log.read(next, 1 << 20) else { break };
+        let Some(last) = read.last() else { break };
         next = last.end();
-        found.extend(batches.iter().map(|batch| (batch.end(), Trace::of(batch))));
+        found.extend(read.into_iter().filter(|batch| batch.end() <= end));
     }
-    found.into_iter()
+    found
+}
+
+fn read(log: &LogReader, from: Lsn, log_end: Lsn) -> impl Iterator<Item = (Lsn, Trace)> {
+    batches(log, from, log_end).into_iter().map(|batch| (batch.end(), Trace::of(&batch)))
 }
 
 /// What has happened in one group, seen from outside.
@@ -87,6 +93,7 @@ pub(crate) struct Oracle {
     leaders: BTreeMap<Epoch, (NodeId, RunId)>,
     /// The greatest epoch whose gate has opened anywhere.
     pub(crate) greatest_open: Epoch,
+    pub(crate) truth: Truth,
 }
 
 impl Oracle {
@@ -101,8 +108,16 @@ impl Oracle {
     }
 
     /// A replica has applied its log up to `applied`. Returns whether somebody's first.
-    pub(crate) fn apply(&mut self, who: NodeId, group: GroupId, shadow: &mut Shadow, applied: Lsn) -> bool {
-        let mut news = false;
+    pub(crate) fn apply(
+        &mut self,
+        who: NodeId,
+        group: GroupId,
+        shadow: &mut Shadow,
+        log: &LogReader,
+        applied: Lsn,
+        now: Nanos,
+    ) -> bool {
+        let known = self.committed_end();
         let fresh: Vec<(Lsn, Trace)> = shadow
             .batches
             .range((std::ops::Bound::Excluded(shadow.applied), std::ops::Bound::Included(applied)))
@@ -114,12 +129,12 @@ impl Oracle {
                 None => {
                     assert!(end > self.committed_end(), "{who} applies {group} up to {end}, inside another's batch");
                     self.committed.insert(end, trace);
-                    news = true;
                 }
             }
         }
         shadow.applied = shadow.applied.max(applied);
-        news
+        self.truth.commit(&batches(log, known, self.committed_end()), now);
+        self.committed_end() > known
     }
 
     /// Nothing committed may ever be dropped, by anybody.

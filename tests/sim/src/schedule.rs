@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use simplekv_cluster::{Timing, Window};
 use simplekv_history::Verdict;
-use simplekv_types::{FlushPolicy, NodeId};
+use simplekv_types::{FlushPolicy, GroupId, NodeId, ReadPolicy};
 
 use crate::client::{Patience, Workload};
 use crate::clock::ms;
@@ -16,11 +16,22 @@ use crate::report::Counts;
 use crate::rng::Rng;
 use crate::world::{Settings, Troubles, World};
 
+/// How right the nodes' clocks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ClockKind {
+    /// As right as the protocol assumes: at most 1 % too fast or too slow.
+    Honest,
+    /// Up to 70 % too fast or too slow. Read leases promise nothing then, `quorum` reads and everything else still do.
+    Wild,
+}
+
 /// What a schedule left behind.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) counts: Counts,
     pub(crate) verdict: Verdict,
+    /// With clocks that run faster or slower than leases allow for: whether a linearizable read was old.
+    pub(crate) has_old_reads: bool,
     pub(crate) trace: Vec<String>,
 }
 
@@ -35,9 +46,12 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn new(seed: u64, keeps_trace: bool) -> Self {
+    pub(crate) fn new(seed: u64, clocks: ClockKind, keeps_trace: bool) -> Self {
         let mut rng = Rng::new(seed);
-        let settings = settings(&mut rng);
+        let mut settings = settings(&mut rng);
+        if clocks == ClockKind::Wild {
+            settings.ppm = rng.range(20_000, 700_000);
+        }
         let mut world = World::new(settings, Rng::new(rng.next()));
         world.trace = keeps_trace.then(Vec::new);
         // Each schedule has its own mix: with everything failing all the time nothing interesting would ever begin.
@@ -60,8 +74,13 @@ impl Schedule {
         world.run(ms(2500));
         let mut enabled = |per_mille: u64| if rng.chance(500) { rng.below(per_mille) } else { 0 };
         world.network.weather = Weather { drop: enabled(60), duplicate: enabled(60), delay: enabled(60) };
-        world.troubles =
-            Troubles { store: enabled(250), watch: enabled(300), start: enabled(300), reader: enabled(20) };
+        world.troubles = Troubles {
+            store: enabled(250),
+            watch: enabled(300),
+            start: enabled(300),
+            reader: enabled(300),
+            ambush: enabled(400),
+        };
         let end = world.now + *length;
         while world.now < end {
             world.run(rng.below(ms(50)));
@@ -79,11 +98,18 @@ impl Schedule {
             settle_down(world);
             read_everything(world);
         }
-        let verdict = judge(&world.history.operations);
+        // Reads of weaker policies were judged when they were answered, by what the log says.
+        let verdict = match world.has_honest_clocks() {
+            true => judge(&world.history.operations, ReadPolicy::is_linearizable),
+            // Leases promise nothing then.
+            false => judge(&world.history.operations, |policy| policy == ReadPolicy::Quorum),
+        };
         if let Some(violation) = verdict.violations.first() {
             panic!("{}: {}", violation.kind, violation.reason);
         }
-        Outcome { counts: world.counts.clone(), verdict, trace: world.trace.take().unwrap_or_default() }
+        let has_old_reads = !world.has_honest_clocks()
+            && !judge(&world.history.operations, ReadPolicy::is_linearizable).violations.is_empty();
+        Outcome { counts: world.counts.clone(), verdict, has_old_reads, trace: world.trace.take().unwrap_or_default() }
     }
 
     /// What was noted so far.
@@ -128,6 +154,7 @@ fn heal(world: &mut World) {
     world.note(|| "--- heal".to_owned());
     world.network.weather = Weather::default();
     world.troubles = Troubles::default();
+    world.is_at_peace = true;
     world.store_down = false;
     world.mend_links();
     for machine in world.machines.values_mut() {
@@ -154,10 +181,19 @@ fn heal(world: &mut World) {
 /// Whichever one node fails, and however: the others go on before long.
 fn do_without_one(world: &mut World, rng: &mut Rng) {
     world.settings.patience.total = Duration::from_secs(60);
+    let is_idle = rng.chance(300);
+    if is_idle {
+        world.retire_clients();
+        world.run(ms(2000));
+    }
+    let only_reads = is_idle && rng.chance(700);
     for _ in 0..2 {
         let nodes: Vec<NodeId> = world.machines.keys().copied().collect();
         let Some(&node) = rng.pick(&nodes) else { return };
         let how = rng.below(4);
+        if rng.chance(300) {
+            one_after_the_other(world, rng, node);
+        }
         world.note(|| format!("--- without {node} ({how})"));
         match how {
             0 => world.kill(node),
@@ -172,7 +208,11 @@ fn do_without_one(world: &mut World, rng: &mut Rng) {
         for number in 0..4 {
             let key = format!("probe{}", rng.below(100));
             let value = world.history.value();
-            let action = if number % 2 == 0 { Action::Set { key, value, ttl: None } } else { Action::Get { key } };
+            let action = if number % 2 == 0 && !only_reads {
+                Action::Set { key, value, ttl: None }
+            } else {
+                Action::Get { key }
+            };
             let asked = world.begin_operation(0, usize::MAX, action);
             let end = world.now + world.longest_outage();
             let done = world.run_until(end, |world| world.history.is_done(asked));
@@ -195,6 +235,22 @@ fn do_without_one(world: &mut World, rng: &mut Rng) {
             assert!(world.run_until(end, in_sync), "{node} does not come back");
         }
     }
+}
+
+/// Another node leaves the in-sync sets, and comes back at the very moment the next one fails.
+fn one_after_the_other(world: &mut World, rng: &mut Rng, next: NodeId) {
+    let others: Vec<NodeId> = world.machines.keys().copied().filter(|node| *node != next).collect();
+    let Some(&node) = rng.pick(&others) else { return };
+    world.note(|| format!("--- {node} goes first"));
+    world.kill(node);
+    let groups = world.groups();
+    let is_out = |world: &World| {
+        let listed = |group: &GroupId| world.store.group(*group).0.in_sync.iter().any(|member| member.node == node);
+        !groups.iter().any(listed)
+    };
+    let end = world.now + ms(10_000);
+    world.run_until(end, is_out);
+    world.restart_all();
 }
 
 /// Nothing is asked for any more: all replicas come to hold the same.

@@ -7,6 +7,7 @@ mod groups;
 mod metadata;
 mod nodes;
 mod requests;
+mod standing;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,6 @@ use simplekv_cluster::{
     ControllerEvent, Event, GroupChange, MetadataOutcome, MetadataRequest, NodeFacts, RequestId, Timing, Window,
 };
 use simplekv_meta::SessionId;
-use simplekv_server::Begun;
 use simplekv_server::group::Answer;
 use simplekv_types::peer::Envelope;
 use simplekv_types::{
@@ -24,10 +24,11 @@ use simplekv_types::{
 
 use crate::client::{Client, Patience, Request, Workload};
 use crate::clock::{Clocks, Nanos, ms};
+use crate::faults;
 use crate::history::History;
 use crate::machine::Machine;
 use crate::network::{Network, Passage, Place};
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, Shadow};
 use crate::queue::Queue;
 use crate::report::Counts;
 use crate::rng::Rng;
@@ -66,12 +67,18 @@ pub(crate) struct Troubles {
     pub(crate) start: u64,
     /// A reading thread is held up between reading and answering.
     pub(crate) reader: u64,
+    /// Something happens to those whom a change of a group's record is about, right after it.
+    pub(crate) ambush: u64,
 }
 
 /// Something that happens.
 #[derive(Debug)]
 pub(crate) enum Happening {
     Start { node: NodeId },
+    Kill { node: NodeId },
+    PowerLoss { node: NodeId },
+    Mend,
+    Elect { group: GroupId, candidate: NodeId },
     Deliver(Envelope),
     Wake { node: NodeId, run: RunId, group: GroupId },
     Tell { node: NodeId, run: RunId, group: GroupId, event: Event },
@@ -86,9 +93,9 @@ pub(crate) enum Happening {
     SessionDue { session: SessionId },
     TellController { node: NodeId, run: RunId, event: ControllerEvent },
     Arrive { node: NodeId, request: Request },
-    Confirm { node: NodeId, run: RunId, group: GroupId, request: Request, begun: Begun, answer: Answer },
+    Confirm { node: NodeId, run: RunId, request: Request, read: requests::Unproved },
     OutOfPatience { node: NodeId, number: u64 },
-    Answered { client: usize, flight: u64, attempt: u32, reply: Reply, time: GroupTime, group: GroupId },
+    Answered { client: usize, flight: u64, attempt: u32, answer: Answer, group: GroupId },
     Lost { client: usize, flight: u64, attempt: u32, sent: bool },
     AttemptEnds { client: usize, flight: u64, attempt: u32 },
     PauseEnds { client: usize, flight: u64, pause: u32 },
@@ -122,6 +129,8 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) rng: Rng,
     pub(crate) troubles: Troubles,
+    /// Whatever faults were still to come do not come any more.
+    pub(crate) is_at_peace: bool,
     pub(crate) network: Network,
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     pub(crate) store: Store,
@@ -132,6 +141,8 @@ pub(crate) struct World {
     topologies: Vec<std::sync::Arc<simplekv_client::Topology>>,
     pub(crate) clients: Vec<Client>,
     pub(crate) oracles: BTreeMap<GroupId, Oracle>,
+    /// What the logs of incarnations held that have no process at present, or never will again.
+    pub(crate) left_behind: BTreeMap<(GroupId, Member), Shadow>,
     pub(crate) history: History,
     /// Requests a group works on.
     pending: BTreeMap<u64, requests::Pending>,
@@ -183,6 +194,7 @@ impl World {
             queue: Queue::new(),
             rng,
             troubles: Troubles::default(),
+            is_at_peace: false,
             network: Network::default(),
             machines,
             store,
@@ -191,6 +203,7 @@ impl World {
             topologies: Vec::new(),
             clients,
             oracles: ids.iter().map(|&id| (id, Oracle::default())).collect(),
+            left_behind: BTreeMap::new(),
             history: History::default(),
             pending: BTreeMap::new(),
             next_number: 1,
@@ -281,16 +294,32 @@ impl World {
     }
 
     fn happen(&mut self, what: Happening) {
-        if let Some(node) = what.suspended_with()
-            && let Some(machine) = self.machines.get(&node)
+        let node = what.suspended_with();
+        if let Some(machine) = node.and_then(|node| self.machines.get(&node))
             && machine.paused_until > self.now
         {
-            let until = machine.paused_until;
+            // Its threads go on in any order.
+            let until = machine.paused_until + self.rng.below(100_000);
             self.queue.push(until, what);
             return;
         }
+        self.carry_out(what);
+        if let Some(machine) = node.and_then(|node| self.machines.get_mut(&node)) {
+            machine.last_happening = self.now;
+        }
+    }
+
+    fn carry_out(&mut self, what: Happening) {
         match what {
             Happening::Start { node } => self.start(node),
+            Happening::Kill { .. } | Happening::PowerLoss { .. } | Happening::Elect { .. } if self.is_at_peace => (),
+            Happening::Kill { node } => faults::kill(self, node),
+            Happening::PowerLoss { node } => faults::power_loss(self, node),
+            Happening::Mend => self.mend_links(),
+            Happening::Elect { group, candidate } => {
+                let mut rng = Rng::new(self.rng.next());
+                faults::elect(self, group, Some(candidate), &mut rng);
+            }
             Happening::Deliver(envelope) => self.deliver(envelope),
             Happening::Wake { node, run, group } => self.wake(node, run, group),
             Happening::Tell { node, run, group, event } => self.tell(node, run, group, event),
@@ -310,12 +339,10 @@ impl World {
             Happening::SessionDue { session } => self.session_due(session),
             Happening::TellController { node, run, event } => self.tell_controller(node, run, event),
             Happening::Arrive { node, request } => self.arrive(node, request),
-            Happening::Confirm { node, run, group, request, begun, answer } => {
-                self.confirm(node, run, group, request, begun, answer);
-            }
+            Happening::Confirm { node, run, request, read } => self.confirm(node, run, request, read),
             Happening::OutOfPatience { node, number } => self.out_of_patience(node, number),
-            Happening::Answered { client, flight, attempt, reply, time, group } => {
-                self.answered(client, flight, attempt, reply, time, group);
+            Happening::Answered { client, flight, attempt, answer, group } => {
+                self.answered(client, flight, attempt, answer, group);
             }
             Happening::Lost { client, flight, attempt, sent } => self.lost(client, flight, attempt, sent),
             Happening::AttemptEnds { client, flight, attempt } => self.attempt_ends(client, flight, attempt),
@@ -352,77 +379,5 @@ impl Happening {
             | Self::OutOfPatience { node, .. } => Some(*node),
             _ => None,
         }
-    }
-}
-
-impl World {
-    /// The node a group's record names, if it runs.
-    pub(crate) fn leader(&self, group: GroupId) -> Option<NodeId> {
-        let leader = self.store.group(group).0.leader?;
-        self.machines.get(&leader.node).filter(|machine| machine.run() == Some(leader.run)).map(|machine| machine.id)
-    }
-
-    pub(crate) fn count_if_leader(&mut self, node: NodeId) {
-        let leads = self.machines.get(&node).and_then(|machine| machine.process.as_ref()).is_some_and(|p| p.leads());
-        self.counts.leaders_lost += u64::from(leads);
-    }
-
-    /// Whether the disk has everything that was acknowledged.
-    pub(crate) fn flushes_all(&self) -> bool {
-        self.settings.flush == FlushPolicy::Always
-    }
-
-    pub(crate) fn restart_all(&mut self) {
-        let down: Vec<NodeId> =
-            self.machines.values().filter(|machine| machine.process.is_none()).map(|machine| machine.id).collect();
-        for node in down {
-            self.start(node);
-        }
-    }
-
-    pub(crate) fn is_stopping(&self, node: NodeId) -> bool {
-        self.machines.get(&node).and_then(|machine| machine.process.as_ref()).is_some_and(|process| process.stopping)
-    }
-
-    /// Somebody with the right to do so changes a group's record, whatever others believe.
-    pub(crate) fn change_by_force(&mut self, change: &simplekv_meta::GroupChange) {
-        let outcome = self.store.change_group(change);
-        self.note(|| format!("store: by force {} {outcome:?}", change.record.epoch));
-        self.check_in_sync(change.group);
-        self.publish_group(change.group);
-        self.publish_topology();
-    }
-
-    /// Whether the recorded leader leads and takes writes.
-    pub(crate) fn is_serving(&self, group: GroupId) -> bool {
-        let leader = self.leader(group).and_then(|leader| self.machines.get(&leader)?.hosted(group));
-        leader.is_some_and(|hosted| hosted.group.replica().serving().activated)
-    }
-
-    pub(crate) fn is_in_sync(&self, group: GroupId) -> bool {
-        let (record, _) = self.store.group(group);
-        let there = |member: &Member| {
-            let machine = self.machines.get(&member.node).filter(|machine| machine.paused_until <= self.now);
-            machine.and_then(|machine| machine.process.as_ref()).is_some_and(|p| p.sender.storage == member.storage)
-        };
-        record.in_sync.len() == self.machines.len()
-            && record.in_sync.iter().all(there)
-            && record.fence.is_empty()
-            && self.is_serving(group)
-    }
-
-    /// Clients finish what they are at and begin nothing new.
-    pub(crate) fn retire_clients(&mut self) {
-        self.clients.iter_mut().for_each(|client| client.tasks = 0);
-    }
-
-    /// Whether no client waits for anything.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.clients.iter().all(|client| client.flights.is_empty())
-    }
-
-    /// How long clients may have to wait when one node fails.
-    pub(crate) fn longest_outage(&self) -> Nanos {
-        ms(30_000)
     }
 }

@@ -27,6 +27,14 @@ fn fresh_schedules_break_no_promise() {
     assert!(output.status.success(), "{}", told(&output));
 }
 
+/// Clocks that are wrong by more than leases allow for: `quorum` reads are still true, and nothing is lost.
+#[test]
+fn wild_clocks_take_nothing_but_the_leases() {
+    let output = simulate(&["--clocks", "wild", "--first", "1", "--schedules", "100", "--jobs", "1"]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(!told(&output).contains("leases_outlived=0\n"), "the clocks were wild");
+}
+
 /// Whatever a seed shows, it shows again, or nothing it shows could be understood.
 #[test]
 fn a_schedule_is_the_same_each_time_it_is_run() {

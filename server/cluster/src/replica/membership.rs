@@ -2,7 +2,7 @@
 
 use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::Message;
-use simplekv_types::{Member, NodeId, Revision, Tick};
+use simplekv_types::{Lsn, Member, NodeId, Revision, Tick};
 
 use super::core::Core;
 use super::in_sync::{Join, Leave};
@@ -37,7 +37,7 @@ impl Leader {
         }
         let joining = self.pick_joining(core, now, leaving);
         match (joining, leaving) {
-            (Some(join), Some(member)) => {
+            (Some(join), Some(member)) if self.is_activated() || !is_broken(Rule::C62) => {
                 let leave = self.begin_leave(core, now, member);
                 self.in_sync.begin(Some(join), Some(leave));
             }
@@ -126,7 +126,8 @@ impl Leader {
     /// is registered. `leaving` is who would make room.
     fn pick_joining(&self, core: &Core, now: Tick, leaving: Option<Member>) -> Option<Join> {
         let record = &self.in_sync.record;
-        let needed = core.high_watermark.max(self.epoch_start_end()?);
+        let start_end = self.epoch_start_end()?;
+        let needed = core.high_watermark.max(if is_broken(Rule::C43) { Lsn::ZERO } else { start_end });
         let candidate = self.followers.values().find(|progress| {
             let Some(member) = progress.storage().map(|storage| Member { node: progress.node, storage }) else {
                 return false;
@@ -187,7 +188,7 @@ impl Leader {
     fn can_still_join(&self, core: &Core, now: Tick, join: &Join) -> bool {
         self.progress_of(join.member)
             .is_some_and(|progress| progress.run() == Some(join.run) && !progress.distrusted && !progress.leaving)
-            && !self.is_lagging(core, now, join.member)
+            && (!self.is_lagging(core, now, join.member) || is_broken(Rule::C70))
     }
 
     fn revoke_again(&mut self, core: &mut Core, now: Tick) {

@@ -62,7 +62,7 @@ impl Freshness {
 
     /// A leader that held its lease had committed nothing beyond `high_watermark` at `sent_at` of this node's clock.
     pub(crate) fn promise(&mut self, high_watermark: Lsn, sent_at: Tick, applied: Lsn) {
-        if high_watermark <= applied {
+        if high_watermark <= applied || is_broken(Rule::C53) {
             self.as_of = self.as_of.max(Some(sent_at));
         } else {
             self.waiting.get_or_insert((high_watermark, sent_at));

@@ -104,7 +104,7 @@ impl Leader {
             time: core.clock.estimate(now),
             sent_at: now,
             grant: self.grant(core, now, progress, sending),
-            fresh: progress.lease_request.filter(|_| now < sending.lease_until),
+            fresh: progress.lease_request.filter(|_| now < sending.lease_until || is_broken(Rule::C59)),
         }
     }
 

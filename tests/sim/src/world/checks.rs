@@ -1,9 +1,13 @@
 //! What must hold after every step of a replica.
 
+use std::collections::BTreeSet;
+
 use simplekv_cluster::Role;
+use simplekv_types::ReadPolicy;
 use simplekv_types::peer::Message;
 
 use super::*;
+use crate::history::Action;
 use crate::oracle::Shadow;
 
 impl World {
@@ -17,7 +21,7 @@ impl World {
         assert_eq!(hosted.shadow.end(), log_end, "{id}: the log of {group} cannot be read to its end");
         oracle.drop_batches(id, group, &dropped);
         self.counts.truncations += u64::from(!dropped.is_empty());
-        let news = oracle.apply(id, group, &mut hosted.shadow, applied);
+        let news = oracle.apply(id, group, &mut hosted.shadow, &hosted.log, applied, self.now);
         let serving = hosted.group.replica().serving();
         self.counts.checks += 1;
         if serving.role == Role::Leader && serving.activated && serving.epoch >= oracle.committed_epoch() {
@@ -27,6 +31,7 @@ impl World {
         }
         if news {
             self.check_in_sync(group);
+            self.check_floor(id, group);
         }
         self.check_leases(id, group);
     }
@@ -36,32 +41,75 @@ impl World {
         let Some(oracle) = self.oracles.get(&group) else { return };
         let (record, _) = self.store.group(group);
         for member in record.in_sync {
-            let Some(machine) = self.machines.get(&member.node).filter(|machine| machine.keeps_promises_of(member))
-            else {
-                continue;
-            };
-            let Some(hosted) = machine.hosted(group) else { continue };
-            // Its log may have grown in the very step that committed: then it has not been looked at yet.
-            if hosted.group.engine().log_end() == hosted.shadow.end() {
-                assert!(
-                    oracle.is_held_by(&hosted.shadow),
-                    "{member} is in sync in {group} and lacks what is committed"
-                );
+            if let Some(log) = self.log_of(group, member) {
+                assert!(oracle.is_held_by(log), "{member} is in sync in {group} and lacks what is committed");
             }
+        }
+    }
+
+    /// What the log of an incarnation holds, or held when it ended. `None` if there was none, or it is not known yet.
+    fn log_of(&self, group: GroupId, member: Member) -> Option<&Shadow> {
+        let process = self.machines.get(&member.node).and_then(|machine| machine.process.as_ref());
+        match process.filter(|process| process.sender.storage == member.storage) {
+            Some(process) => {
+                let hosted = process.groups.get(&group)?;
+                // It may have grown in the very step that committed: then it has not been looked at yet.
+                (hosted.group.engine().log_end() == hosted.shadow.end()).then_some(&hosted.shadow)
+            }
+            None => self.left_behind.get(&(group, member)),
+        }
+    }
+
+    /// Nothing is committed by fewer than the group's minimum. Looked at when its leader is first to apply it.
+    fn check_floor(&self, id: NodeId, group: GroupId) {
+        let (record, _) = self.store.group(group);
+        let (Some(oracle), Some(hosted)) =
+            (self.oracles.get(&group), self.machines.get(&id).and_then(|machine| machine.hosted(group)))
+        else {
+            return;
+        };
+        let serving = hosted.group.replica().serving();
+        if serving.role != Role::Leader || serving.epoch != record.epoch {
+            return;
+        }
+        let running = self.machines.values().filter_map(|machine| Some((machine.id, &machine.hosted(group)?.shadow)));
+        let ended = self.left_behind.iter().filter(|((of, _), _)| *of == group).map(|((_, who), log)| (who.node, log));
+        let holders: BTreeSet<NodeId> =
+            running.chain(ended).filter(|(_, log)| oracle.is_held_by(log)).map(|(node, _)| node).collect();
+        let (held, needed) = (holders.len(), record.min_in_sync);
+        assert!(held >= needed as usize, "{id} commits in {group} what {held} of {needed} have");
+    }
+
+    /// A change of a group's record, at the moment of its execution. An intact replica leaves only if as many intact ones as the group
+    /// needs stay, and whoever joins or leads is who is registered.
+    pub(super) fn check_change(&self, before: &GroupRecord, after: &GroupRecord) {
+        let registration = |node| self.store.node(node);
+        let is_intact = |member: &Member| {
+            registration(member.node)
+                .is_some_and(|found| found.record.storage == member.storage && !found.record.poisoned)
+        };
+        let intact = |record: &GroupRecord| record.in_sync.iter().filter(|member| is_intact(member)).count();
+        let (was, is) = (intact(before), intact(after));
+        let enough = is >= after.min_in_sync as usize || is >= was;
+        assert!(enough, "{was} intact replicas were in sync, {is} are, {} are needed", after.min_in_sync);
+        for member in after.in_sync.iter().filter(|member| !before.in_sync.contains(member)) {
+            assert!(is_intact(member), "{member} joins and is not who is registered");
+        }
+        if let Some(leader) = after.leader.filter(|_| after.epoch > before.epoch) {
+            let found = registration(leader.node);
+            let is_registered =
+                found.is_some_and(|found| found.run() == leader.run && found.record.storage == leader.storage);
+            assert!(is_registered, "{} is elected and is not who is registered", leader.node);
         }
     }
 
     /// Whoever may answer linearizable reads right now has everything committed: applied, or at least known to be on its way.
     fn check_leases(&mut self, id: NodeId, group: GroupId) {
-        if self.settings.ppm > u64::from(self.settings.timing.drift_ppm) {
-            // Clocks that are not what the protocol assumes: only what reads return is judged.
-            return;
-        }
+        let is_honest = self.has_honest_clocks();
         let (Some(machine), Some(oracle)) = (self.machines.get(&id), self.oracles.get_mut(&group)) else { return };
         let Some(hosted) = machine.hosted(group).filter(|_| machine.paused_until <= self.now) else { return };
         let now = machine.clocks.tick(self.now);
-        let status_open = hosted.group.replica().serving().role == Role::Leader;
-        if status_open {
+        if hosted.group.replica().serving().role == Role::Leader {
             let status = hosted.group.replica().status();
             if status.gate_open {
                 oracle.greatest_open = oracle.greatest_open.max(status.epoch);
@@ -70,14 +118,68 @@ impl World {
         let Some(begun) = hosted.published.serving.begin(now) else { return };
         self.counts.leases_checked += 1;
         let serving = hosted.group.replica().serving();
-        if begun.leads() {
-            let (applied, committed) = (hosted.group.engine().applied(), oracle.committed_end());
-            assert!(applied >= committed, "{id} may read {group} at {applied} of {committed} committed");
-            let open = oracle.greatest_open;
-            assert!(serving.epoch >= open, "{id} holds the lease of {} beside the gate of {open}", serving.epoch);
-        } else {
-            assert!(oracle.is_held_by(&hosted.shadow), "{id} may read {group} and lacks what is committed");
+        let (applied, committed, open) =
+            (hosted.group.engine().applied(), oracle.committed_end(), oracle.greatest_open);
+        let outlived = match begun.leads() {
+            true if applied < committed => Some(format!("{id} may read {group} at {applied} of {committed} committed")),
+            true if serving.epoch < open => {
+                Some(format!("{id} holds the lease of {} beside the gate of {open}", serving.epoch))
+            }
+            false if !oracle.is_held_by(&hosted.shadow) => {
+                Some(format!("{id} may read {group} and lacks what is committed"))
+            }
+            _ => None,
+        };
+        match outlived {
+            Some(what) if is_honest => panic!("{what}"),
+            // With other clocks only what reads of `quorum` return is judged.
+            Some(_) => self.counts.leases_outlived += 1,
+            None => (),
         }
+    }
+
+    /// An answer is what the committed log says about the key at the place it claims, and that place is where its policy wants it.
+    /// `began`: when the node began with it.
+    pub(super) fn check_answer(&self, id: NodeId, request: &Request, answer: &Answer, began: Nanos) {
+        let (Some(oracle), [at]) = (self.oracles.get(&request.group), answer.seen.as_slice()) else { return };
+        let (truth, key) = (&oracle.truth, request.action.key());
+        assert!(at.end <= oracle.committed_end(), "{id} answers {key} at {}, which is not committed", at.end);
+        match (&request.action, &answer.reply) {
+            (Action::Get { .. }, Reply::Bulk(_) | Reply::Null) => {
+                let told = match &answer.reply {
+                    Reply::Bulk(value) => Some(value.as_ref()),
+                    _ => None,
+                };
+                // What waited was read before, at an earlier time of the group.
+                let is_there = |time| truth.value(key, at.end, time) == told;
+                let found = is_there(answer.time) || began < self.now && is_there(GroupTime::ZERO);
+                assert!(found, "{id} answers {key} at {} with what is not there: {told:?}", at.end);
+            }
+            (Action::Set { value, .. } | Action::GetSet { value, .. }, reply) if !matches!(reply, Reply::Error(_)) => {
+                let written = truth.written(key, value.to_string().as_bytes());
+                assert!(written.is_some_and(|lsn| lsn < at.end), "{id} wrote {key} at {written:?} and says {}", at.end);
+            }
+            _ => (),
+        }
+        if let Some(seen) = request.seen {
+            assert!(at.end >= seen.end, "{id} answers {key} at {} in a session that has seen {}", at.end, seen.end);
+        }
+        if let ReadPolicy::Bounded { max_lag } = request.policy
+            && request.action.is_read()
+            && self.has_honest_clocks()
+        {
+            // The node's clock may run slower than the world's.
+            let max_lag = u64::try_from(max_lag.as_nanos()).expect("short") / 100 * 102;
+            let needed = truth.committed_at(began.saturating_sub(max_lag));
+            // Under a lease a follower answers what nothing on its way will change.
+            let missed = truth.changed(key, at.end, needed);
+            assert!(!missed, "{id} answers {key} at {}, which another was at {needed} {max_lag} ns ago", at.end);
+        }
+    }
+
+    /// Whether clocks are what the protocol assumes of them.
+    pub(crate) fn has_honest_clocks(&self) -> bool {
+        self.settings.ppm <= u64::from(self.settings.timing.drift_ppm)
     }
 
     /// Whether all replicas of a group are in sync and hold and have applied the same.
@@ -132,6 +234,7 @@ impl World {
         if let Message::Append(append) = &envelope.message {
             let (said, applied) = (append.high_watermark, hosted.group.engine().applied());
             assert!(said <= applied, "{id} tells of {said} committed, but has applied {applied}");
+            assert!(!hosted.group.is_stalled(), "{id} keeps others from taking over although its disk hangs");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use simplekv_client::sans_io::{self, Attempts, Circumstances, Outcome, Step};
 use simplekv_client::{Error, Target};
-use simplekv_types::{Failure, ReadPolicy};
+use simplekv_types::{Failure, ReadPolicy, SessionToken};
 
 use super::*;
 use crate::client::{Flight, SHUNNED, Shared, WITHOUT_LEASE, command, slot};
@@ -28,12 +28,9 @@ impl World {
 
     /// A client wants something done.
     pub(crate) fn begin_operation(&mut self, client: usize, task: usize, action: Action) -> OpId {
-        let id = self.history.begin(client, task, action.clone(), self.now);
-        let policy = match self.rng.below(20) {
-            0 => ReadPolicy::Quorum,
-            1 => ReadPolicy::Leader,
-            _ => ReadPolicy::Linearizable,
-        };
+        let policy = self.draw_policy(task);
+        let id = self.history.begin(client, task, action.clone(), policy, self.now);
+        self.hand_token_on(client, task);
         let Some(who) = self.clients.get_mut(client) else { return id };
         if action.is_read() && policy == ReadPolicy::Linearizable {
             // A linearizable read may join only a flight that has not left.
@@ -49,6 +46,34 @@ impl World {
         id
     }
 
+    fn draw_policy(&mut self, task: usize) -> ReadPolicy {
+        match self.rng.below(40) {
+            0 | 1 => ReadPolicy::Quorum,
+            20..=30 if !self.has_honest_clocks() => ReadPolicy::Quorum,
+            2 | 3 => ReadPolicy::Leader,
+            // What is asked outside tasks is asked to see whether everything is there.
+            4..=9 if task < usize::MAX => ReadPolicy::SESSION,
+            10 | 11 if task < usize::MAX => {
+                ReadPolicy::Bounded { max_lag: std::time::Duration::from_millis(self.rng.range(10, 400)) }
+            }
+            12 if task < usize::MAX => ReadPolicy::Any,
+            _ => ReadPolicy::Linearizable,
+        }
+    }
+
+    /// Now and then a task goes on from where another was.
+    fn hand_token_on(&mut self, client: usize, task: usize) {
+        if !self.rng.chance(50) {
+            return;
+        }
+        let sessions: Vec<&SessionToken> = self.clients.iter().flat_map(|client| &client.sessions).collect();
+        let Some(token) = self.rng.pick(&sessions).map(|token| (*token).clone()) else { return };
+        if let Some(session) = self.clients.get_mut(client).and_then(|client| client.sessions.get_mut(task)) {
+            session.merge(&token);
+            self.counts.tokens_handed_on += 1;
+        }
+    }
+
     fn take_off(&mut self, client: usize, action: Action, policy: ReadPolicy, operations: Vec<OpId>) {
         let patience = self.settings.patience;
         let (slot, now) = (slot(&action), self.now);
@@ -59,6 +84,7 @@ impl World {
             true => Attempts::read(target, policy, patience.total, patience.attempt),
             false => Attempts::write(target, &who.writes, patience.total, patience.attempt),
         };
+        let task = operations.first().and_then(|id| self.history.operations.get(*id)).map_or(usize::MAX, |op| op.task);
         let flight = who.next_flight;
         who.next_flight += 1;
         let state = Flight {
@@ -68,6 +94,8 @@ impl World {
             group,
             began: now,
             operations,
+            task,
+            seen: None,
             attempt: 0,
             asked: None,
             pause: None,
@@ -89,13 +117,17 @@ impl World {
         match flight.attempts.decide(outcome, &by) {
             Step::Send { to, dedupe, attempt, timeout } => {
                 (flight.attempt, flight.asked, flight.pause) = (attempt, Some(to), None);
+                let is_in_session = matches!(flight.policy, ReadPolicy::Session { .. } | ReadPolicy::Bounded { .. });
+                let session = who.sessions.get(flight.task).filter(|_| is_in_session && flight.action.is_read());
                 let request = Request {
                     client,
                     flight: id,
                     attempt,
                     group: flight.group,
+                    action: flight.action.clone(),
                     command: command(&flight.action),
                     policy: flight.policy,
+                    seen: session.map(|session| session.position(flight.group)),
                     dedupe,
                     timeout,
                 };
@@ -131,7 +163,15 @@ impl World {
     /// A request has come to its end: all who shared it are told, and whoever waited for the next one leaves.
     fn land(&mut self, client: usize, flight: Flight, result: Result<Reply, Error>) {
         let end = end_of(&flight.action, result);
-        let Flight { action, policy, operations, attempts, .. } = flight;
+        let Flight { action, policy, operations, attempts, seen, .. } = flight;
+        let told = !matches!(end, End::Failed | End::Unknown);
+        for id in &operations {
+            let task = self.history.operations.get(*id).map_or(usize::MAX, |operation| operation.task);
+            let session = self.clients.get_mut(client).and_then(|who| who.sessions.get_mut(task));
+            if let (Some(session), Some(seen), true) = (session, seen, told) {
+                session.observe(seen);
+            }
+        }
         // The write's number counts as answered from here on.
         drop(attempts);
         for id in operations {
@@ -163,19 +203,13 @@ impl World {
         }
     }
 
-    pub(super) fn answered(
-        &mut self,
-        client: usize,
-        id: u64,
-        attempt: u32,
-        reply: Reply,
-        time: GroupTime,
-        group: GroupId,
-    ) {
+    pub(super) fn answered(&mut self, client: usize, id: u64, attempt: u32, answer: Answer, group: GroupId) {
         let now = self.now;
+        let Answer { reply, time, seen } = answer;
         let Some(who) = self.clients.get_mut(client) else { return };
         sans_io::observe(&who.topology, Target::Group(group), time, now / 1_000_000);
-        let Some(flight) = who.flights.get(&id).filter(|flight| flight.attempt == attempt) else { return };
+        let Some(flight) = who.flights.get_mut(&id).filter(|flight| flight.attempt == attempt) else { return };
+        flight.seen = seen.first().copied();
         if let Reply::Error(failure) = &reply {
             if let Some(next) = sans_io::learn(&who.topology, failure) {
                 who.topology = Arc::new(next);

@@ -139,6 +139,9 @@ impl World {
         if let Some(file) = self.machines.get_mut(&id).and_then(|machine| machine.file.as_mut()) {
             file.poisoned |= distrust;
         }
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.lost |= distrust;
+        }
         self.end(id);
     }
 

@@ -8,6 +8,7 @@ use simplekv_types::{NodeAddresses, Tick};
 
 use super::*;
 use crate::machine::Term;
+use crate::network::Link;
 
 /// The store tells an asker that it does not know after this long.
 const STORE_TIMEOUT: Nanos = ms(500);
@@ -56,8 +57,13 @@ impl World {
 
     fn fate(&mut self, asker: Asker) -> Fate {
         let (Asker::Replica { node, .. } | Asker::Controller { node, .. }) = asker;
-        if self.store_down || !self.network.reach(Place::Node(node), Place::Store) {
+        let link = |from, to| self.network.link(from, to);
+        let (here, store) = (Place::Node(node), Place::Store);
+        if self.store_down || link(here, store) != Link::Up {
             return Fate::RequestLost;
+        }
+        if link(store, here) != Link::Up {
+            return Fate::ReplyLost;
         }
         if self.rng.chance(self.troubles.store) {
             let fates = [Fate::ReplyLost, Fate::RequestLost, Fate::Refused, Fate::Late];
@@ -108,9 +114,17 @@ impl World {
     ) -> MetadataOutcome {
         let GroupChange { expected, registrations, record } = change;
         let change = simplekv_meta::GroupChange { group, expected, record, registrations, office };
+        let before = self.store.group(group).0;
         let outcome = self.store.change_group(&change);
-        self.counts.group_changes += u64::from(matches!(outcome, MetadataOutcome::Succeeded { .. }));
         self.note(|| format!("store: {asker:?} {} -> {}", describe(&change.record), name(&outcome)));
+        if matches!(outcome, MetadataOutcome::Succeeded { .. }) {
+            self.counts.group_changes += 1;
+            self.check_change(&before, &change.record);
+            if self.rng.chance(self.troubles.ambush) {
+                let mut rng = Rng::new(self.rng.next());
+                faults::ambush(self, group, &before, &change.record, &mut rng);
+            }
+        }
         outcome
     }
 

@@ -8,6 +8,7 @@ use simplekv_engine::fs::{Fs, MemFs};
 use simplekv_engine::{Engine, OpenError, Options, Recovery, ReplicaIdentity, Verdict, assign_storage};
 use simplekv_meta::Cas;
 use simplekv_server::group::{Group, Replayed};
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::Sender;
 use simplekv_types::{NodeAddresses, Registration};
 
@@ -54,7 +55,10 @@ impl World {
         let machine = self.machines.get(&id).expect("it is being started");
         let decision = resume_or_renew(file.as_ref().map(|file| &file.identity), registration.as_ref(), &facts);
         let file = match (decision, file) {
-            (Decision::Resume, Some(file)) => file,
+            (Decision::Resume, Some(file)) => {
+                assert!(!machine.lost, "{id} has lost what it acknowledged and is taken for the same");
+                file
+            }
             (decision, old) => {
                 let other = decision == Decision::Renew(simplekv_cluster::RenewReason::OtherRun);
                 assert!(!other || machine.lossy, "{id} is intact and is taken for another");
@@ -119,7 +123,7 @@ impl World {
                 Opened::Absent => (),
             }
         }
-        machine.lossy = false;
+        (machine.lossy, machine.lost) = (false, false);
         let mut file = NodeFile::new(storage, self.settings.flush, machine.boot_id());
         file.hosted = old.map(|old| old.hosted.clone()).unwrap_or_default();
         file.hosted.retain(|group| {
@@ -167,7 +171,9 @@ impl World {
         file.identity.run = Some(run);
         file.identity.tried = vec![nonce];
         file.identity.boot_id = boot_id;
-        file.identity.clean_run = None;
+        if !is_broken(Rule::C40) {
+            file.identity.clean_run = None;
+        }
         file.identity.flush = self.settings.flush;
         self.host(id, run, file);
     }
@@ -230,7 +236,7 @@ impl World {
         let (end, flushed) = (engine.log_end(), engine.flushed_end());
         self.note(|| format!("{id}: log of {group} ends at {end}, applied {applied}, flushed {flushed}"));
         let oracle = self.oracles.get_mut(&group).expect("every group has one");
-        oracle.apply(id, group, &mut shadow, applied);
+        oracle.apply(id, group, &mut shadow, &log, applied, now);
         Hosted {
             group: Group::new(group, replica, engine, replayed, Arc::clone(&published), VALUE_BYTES),
             published,
@@ -251,8 +257,16 @@ impl World {
         machine.fs.crash_process();
         self.counts.leaders_lost += u64::from(process.leads());
         self.note(|| format!("{id}: process {} ends", process.sender.run));
-        drop(process);
+        self.leave_behind(process);
         self.hang_up(id);
+    }
+
+    /// What the logs of a process held that is no more.
+    fn leave_behind(&mut self, process: Process) {
+        let Sender { node, storage, .. } = process.sender;
+        for (group, hosted) in process.groups {
+            self.left_behind.insert((group, Member { node, storage }), hosted.shadow);
+        }
     }
 
     /// Takes the power from a machine: what was not flushed is there or not.
@@ -264,6 +278,8 @@ impl World {
         machine.boots += 1;
         machine.fs.lose_power(seed);
         machine.lossy |= lossy;
+        let worked = |file: &NodeFile| file.identity.run.is_some() && file.identity.clean_run != file.identity.run;
+        machine.lost |= lossy && machine.file.as_ref().is_some_and(worked);
     }
 
     /// Replaces a machine's disk by an empty one.
@@ -272,7 +288,7 @@ impl World {
         let Some(machine) = self.machines.get_mut(&id) else { return };
         machine.fs = MemFs::new();
         machine.file = None;
-        machine.lossy = false;
+        (machine.lossy, machine.lost) = (false, false);
     }
 
     /// Copies a machine's disk, to be put back later.
@@ -296,7 +312,7 @@ impl World {
         let Some(machine) = self.machines.get_mut(&id) else { return false };
         let Some((fs, file)) = machine.backup.take() else { return false };
         (machine.fs, machine.file) = (fs, file);
-        machine.lossy = true;
+        (machine.lossy, machine.lost) = (true, true);
         true
     }
 
@@ -304,6 +320,10 @@ impl World {
     pub(crate) fn pause(&mut self, id: NodeId, time: Nanos) {
         let until = self.now + time;
         let Some(machine) = self.machines.get_mut(&id).filter(|machine| machine.process.is_some()) else { return };
+        if is_broken(Rule::C7) {
+            machine.clocks.offset =
+                machine.clocks.offset.saturating_sub(until.saturating_sub(machine.paused_until.max(self.now)));
+        }
         machine.paused_until = machine.paused_until.max(until);
         let leads = machine.process.as_ref().is_some_and(Process::leads);
         self.counts.leaders_lost += u64::from(leads && time > ms(600));
@@ -329,7 +349,9 @@ impl World {
         let Some(process) = machine.process.take() else { return };
         let run = process.sender.run;
         let mut clean = true;
-        for (_, hosted) in process.groups {
+        let Sender { node, storage, .. } = process.sender;
+        for (group, hosted) in process.groups {
+            self.left_behind.insert((group, Member { node, storage }), hosted.shadow);
             clean &= hosted.group.close().is_ok();
         }
         if let Some(file) = machine.file.as_mut().filter(|_| clean) {

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use simplekv_server::group::{GroupRequest, Looked, Submission, look};
-use simplekv_types::{Failure, ReadPolicy, Slot};
+use simplekv_server::group::{GroupRequest, Looked, Proof, Submission, Terms, Wanted, hold_still};
+use simplekv_types::{Failure, ReadPolicy, Slot, Tick};
 
 use super::*;
 use crate::machine::{Heard, Ticket};
@@ -18,8 +18,31 @@ pub(crate) struct Pending {
     node: NodeId,
     request: Request,
     wanted: Rc<Cell<bool>>,
-    /// It waits on a follower: if that takes too long the leader is to be asked.
-    dirty: bool,
+    waits: Waits,
+    began: Nanos,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// Its turn with the leader.
+    Turn,
+    /// A follower to apply what is on its way: if that takes too long the leader is to be asked.
+    Dirty,
+    /// A replica to apply what the session has seen. Whether it comes in time or not: what is applied then decides.
+    Behind(Lsn),
+}
+
+/// A read that was executed, to be proved.
+#[derive(Debug)]
+pub(crate) struct Unproved {
+    terms: Terms,
+    proof: Option<Proof>,
+    answer: Answer,
+    leads: bool,
+    began: Nanos,
+    /// The same by the reader's clock.
+    clock: Tick,
 }
 
 impl World {
@@ -36,64 +59,80 @@ impl World {
         let led_elsewhere =
             process.known.get(&group).and_then(|(record, _)| record.leader).is_some_and(|leader| leader.node != id);
         let is_write = request.command.is_write();
-        let leased = request.policy == ReadPolicy::Linearizable && !is_write;
-        if led_elsewhere && !leased {
+        if led_elsewhere && (is_write || request.policy.is_leaders()) {
             return self.redirect(id, &request);
         }
         let barrier = request.policy == ReadPolicy::Quorum && !is_write;
         if is_write || barrier {
             let patience = u64::try_from(request.timeout.as_nanos()).unwrap_or(u64::MAX);
-            return self.submit(id, request, barrier, false, patience);
+            return self.submit(id, request, barrier, Waits::Turn, patience);
         }
-        self.read(id, request);
+        self.read(id, request, true);
     }
 
-    fn read(&mut self, id: NodeId, request: Request) {
+    /// `may_wait`: whether a session's read may wait for what the session has seen.
+    fn read(&mut self, id: NodeId, request: Request, may_wait: bool) {
         let (now, group) = (self.now, request.group);
         let Some(machine) = self.machines.get(&id) else { return };
         let clock = machine.clocks.read(now);
         let (Some(run), Some(hosted)) = (machine.run(), machine.hosted(group)) else { return };
-        match look(&hosted.published, &hosted.reader, &request.command, clock.now, clock.hour) {
-            None => self.redirect(id, &request),
-            Some((begun, Looked::Unowned(slot))) => match begun.leads() {
-                true => self.reply(id, &request, Answer::from(Failure::TryAgain { slot })),
-                false => self.redirect(id, &request),
-            },
-            Some((_, Looked::Pending)) => {
-                self.counts.dirty_reads += 1;
-                self.submit(id, request, false, true, DIRTY_PATIENCE);
+        let Request { command, policy, seen, .. } = &request;
+        let slot = command.keys().next().map_or(Slot::MIN, |key| Slot::of_key(key));
+        let wanted = Wanted { command, slot, policy: *policy, seen: *seen };
+        let (map, begins) = (self.store.slots().1, machine.reading_clock(now));
+        let (terms, (looked, leads)) = hold_still(&hosted.published, &hosted.reader, group, map, begins, |held| {
+            (held.look(&wanted, || clock.hour), held.is_leader())
+        });
+        match looked {
+            Looked::Redirect => self.redirect(id, &request),
+            Looked::Refuse(failure) => {
+                assert!(!matches!(failure, Failure::TokenLost { .. }), "{id} lost what {seen:?} has seen");
+                self.reply(id, &request, failure.into());
             }
-            Some((begun, Looked::Answer(answer))) => {
+            Looked::Dirty => {
+                self.counts.dirty_reads += 1;
+                self.submit(id, request, false, Waits::Dirty, DIRTY_PATIENCE);
+            }
+            Looked::Behind if may_wait => {
+                self.counts.reads_behind += 1;
+                let end = seen.map_or(Lsn::ZERO, |seen| seen.end);
+                self.submit(id, request, false, Waits::Behind(end), DIRTY_PATIENCE);
+            }
+            Looked::Behind => self.redirect(id, &request),
+            Looked::Answer(answer, proof) => {
                 // The reading thread may be held up before it looks at the clock again.
                 let held_up = self.rng.chance(self.troubles.reader);
                 let after = if held_up { self.rng.below(ms(2500)) } else { self.rng.below(20_000) };
                 self.counts.readers_held_up += u64::from(held_up);
-                self.schedule(after, Happening::Confirm { node: id, run, group, request, begun, answer });
+                let read = Unproved { terms, proof, answer, leads, began: now, clock: begins };
+                self.schedule(after, Happening::Confirm { node: id, run, request, read });
             }
         }
     }
 
-    pub(super) fn confirm(
-        &mut self,
-        id: NodeId,
-        run: RunId,
-        group: GroupId,
-        request: Request,
-        begun: Begun,
-        answer: Answer,
-    ) {
+    pub(super) fn confirm(&mut self, id: NodeId, run: RunId, request: Request, read: Unproved) {
         let Some(machine) = self.machines.get(&id).filter(|machine| machine.run() == Some(run)) else { return };
-        let Some(hosted) = machine.hosted(group) else { return };
-        let confirmed = hosted.published.serving.confirms(begun, machine.clocks.tick(self.now));
-        if !confirmed {
+        let Some(hosted) = machine.hosted(request.group) else { return };
+        let Unproved { terms, proof, answer, leads, began, clock } = read;
+        if let Some(proof) = proof
+            && !terms.prove(&hosted.published, machine.proving_clock(self.now, clock))(proof)
+        {
+            self.counts.reads_unproved += 1;
             return self.redirect(id, &request);
         }
-        let by = if begun.leads() { &mut self.counts.reads_by_leaders } else { &mut self.counts.reads_by_followers };
-        *by += 1;
+        let counted = match (request.policy, leads) {
+            (ReadPolicy::Session { .. }, _) => &mut self.counts.session_reads,
+            (ReadPolicy::Bounded { .. }, _) => &mut self.counts.bounded_reads,
+            (ReadPolicy::Any, _) => &mut self.counts.any_reads,
+            (_, true) => &mut self.counts.reads_by_leaders,
+            (_, false) => &mut self.counts.reads_by_followers,
+        };
+        *counted += 1;
+        self.check_answer(id, &request, &answer, began);
         self.reply(id, &request, answer);
     }
 
-    fn submit(&mut self, id: NodeId, request: Request, barrier: bool, dirty: bool, patience: Nanos) {
+    fn submit(&mut self, id: NodeId, request: Request, barrier: bool, waits: Waits, patience: Nanos) {
         let number = self.next_number;
         self.next_number += 1;
         let group = request.group;
@@ -104,10 +143,11 @@ impl World {
         let client = self.clients.get(request.client).map(Client::id);
         let dedupe = client.zip(request.dedupe);
         let asked = GroupRequest { command: request.command.clone(), dedupe, barrier };
-        self.pending.insert(number, Pending { node: id, request, wanted, dirty });
+        self.pending.insert(number, Pending { node: id, request, wanted, waits, began: self.now });
         self.schedule(patience, Happening::OutOfPatience { node: id, number });
-        self.step(id, run, group, |hosted, clock| {
-            hosted.group.submit(&clock, [Submission { requests: vec![asked], respond: ticket }]);
+        self.step(id, run, group, |hosted, clock| match waits {
+            Waits::Behind(end) => hosted.group.when_applied(end, ticket),
+            _ => hosted.group.submit(&clock, [Submission { requests: vec![asked], respond: ticket }]),
         });
     }
 
@@ -116,14 +156,19 @@ impl World {
         let Some(process) = self.machines.get(&id).and_then(|machine| machine.process.as_ref()) else { return };
         let heard: Vec<Heard> = process.heard.borrow_mut().drain(..).collect();
         for Heard { number, answers } in heard {
-            let Some(pending) = self.pending.remove(&number) else { continue };
+            let Some(Pending { request, waits, began, .. }) = self.pending.remove(&number) else { continue };
+            if matches!(waits, Waits::Behind(_)) {
+                self.read(id, request, false);
+                continue;
+            }
             let Some(answer) = answers.into_iter().next() else { continue };
             let no_leader = matches!(answer.reply, Reply::Error(Failure::NoLeader { .. }));
-            if pending.dirty && no_leader {
-                self.redirect(id, &pending.request);
+            if waits == Waits::Dirty && no_leader {
+                self.redirect(id, &request);
             } else {
-                self.counts.reads_by_followers += u64::from(pending.dirty);
-                self.reply(id, &pending.request, answer);
+                self.counts.reads_by_followers += u64::from(waits == Waits::Dirty);
+                self.check_answer(id, &request, &answer, began);
+                self.reply(id, &request, answer);
             }
         }
     }
@@ -131,8 +176,10 @@ impl World {
     pub(super) fn out_of_patience(&mut self, id: NodeId, number: u64) {
         let Some(pending) = self.pending.remove(&number) else { return };
         pending.wanted.set(false);
-        if pending.dirty {
-            return self.redirect(id, &pending.request);
+        match pending.waits {
+            Waits::Turn => (),
+            Waits::Dirty => return self.redirect(id, &pending.request),
+            Waits::Behind(_) => return self.read(id, pending.request, false),
         }
         let failure = match pending.request.command.is_write() {
             true => Failure::Uncertain { reason: "it was not committed in time".into() },
@@ -158,14 +205,12 @@ impl World {
 
     fn reply(&mut self, id: NodeId, request: &Request, answer: Answer) {
         let Request { client, flight, attempt, group, .. } = *request;
-        let Answer { reply, time, .. } = answer;
-        self.note(|| format!("{id}: {client}/{flight}#{attempt} -> {reply:?}"));
+        self.note(|| format!("{id}: {client}/{flight}#{attempt} -> {:?} {:?}", answer.reply, answer.seen));
         let sent = self.send(Place::Node(id), Place::Client(client), || Happening::Answered {
             client,
             flight,
             attempt,
-            reply: reply.clone(),
-            time,
+            answer: answer.clone(),
             group,
         });
         if !sent && self.rng.chance(500) {
