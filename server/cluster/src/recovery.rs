@@ -84,6 +84,8 @@ pub enum Obstacle {
     CanGoOn(Vec<NodeId>),
     /// These in-sync incarnations may still exist.
     MayReturn(Vec<(Member, Fate)>),
+    /// These nodes are expected to hold something and have not told what: the longest log may be theirs.
+    Silent(Vec<NodeId>),
     /// No replica that could be the history has told of itself.
     NobodyLeft,
     /// The node named holds no replica that could be the history.
@@ -180,6 +182,12 @@ pub fn recover(
     if !doubtful.is_empty() {
         return Err(Obstacle::MayReturn(doubtful));
     }
+    // That an incarnation has ended does not say what it left. A node that is still reading its log may hold the longest.
+    let silent =
+        silent(remains, record.in_sync.iter().map(|member| member.node).filter(|node| !wish.lost.contains(node)));
+    if !silent.is_empty() {
+        return Err(Obstacle::Silent(silent));
+    }
     let candidates = candidates(record, remains);
     let chosen = match wish.to {
         Some(node) => candidates.contains(&node).then_some(node).ok_or(Obstacle::NotEligible(node))?,
@@ -206,11 +214,16 @@ pub fn recover_longest(
     if remains.values().filter_map(Remains::traces).any(ahead) {
         return Err(Obstacle::MetadataRegressed);
     }
-    let seen = |member: &Member| remains.get(&member.node).is_some_and(|found| found.traces().is_some());
     let doubtful: Vec<(Member, Fate)> =
-        fates(record, remains).into_iter().filter(|(member, fate)| *fate != Fate::Ended || !seen(member)).collect();
+        fates(record, remains).into_iter().filter(|(_, fate)| *fate != Fate::Ended).collect();
     if !doubtful.is_empty() {
         return Err(Obstacle::MayReturn(doubtful));
+    }
+    // Whoever was out of sync may have the longest log all the same. If it is there it is waited for.
+    let there = |node: &NodeId| remains.get(node).is_some_and(|found| found.facts.is_live());
+    let silent = silent(remains, record.replicas.iter().copied().filter(there));
+    if !silent.is_empty() {
+        return Err(Obstacle::Silent(silent));
     }
     let recovery = recover(record, expected, remains, &Wish::default())?;
     let log_end = remains.get(&recovery.chosen.node).and_then(Remains::traces).map(|traces| traces.log_end);
@@ -233,6 +246,12 @@ pub(crate) fn await_decision(record: &GroupRecord, expected: Revision, nodes: &N
     registrations.sort_unstable();
     let record = GroupRecord { leader: None, recovering: true, ..record.clone() };
     Some(GroupChange { expected, registrations, record })
+}
+
+/// Those of the nodes that have not told what they hold, in order.
+fn silent(remains: &BTreeMap<NodeId, Remains>, nodes: impl Iterator<Item = NodeId>) -> Vec<NodeId> {
+    let seen = |node: &NodeId| remains.get(node).is_some_and(|found| found.traces().is_some());
+    nodes.filter(|node| !seen(node)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The lineage of the group as far as anybody knows.

@@ -149,13 +149,45 @@ fn a_replica_that_may_return_is_waited_for_unless_an_operator_vouches() {
     }
 }
 
-/// What a run tells is worth nothing once another has registered: it may have lost what it told of.
+/// What a run tells is worth nothing once another has registered: it may have lost what it told of. What the new one holds is not
+/// known before it says so.
 #[test]
 fn only_the_registered_run_speaks() {
     let mut left = after_power_loss();
     left.get_mut(&NodeId(2)).unwrap().facts.run = RunId(40);
-    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])).unwrap().chosen.node, NodeId(1));
+    let silent = Err(Obstacle::Silent(vec![NodeId(2)]));
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])), silent);
+    let asked = Wish { to: Some(NodeId(1)), ..Wish::default() };
+    assert_eq!(recover(&record(), Revision(9), &left, &asked), silent, "nobody has said that it is given up");
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[2])).unwrap().chosen.node, NodeId(1));
     assert!(recover_longest(&record(), Revision(9), &left).is_err(), "what it left has not been looked at");
+}
+
+/// All three are back and accounted for; the one with the longest log still reads it.
+#[test]
+fn what_an_ended_incarnation_left_is_looked_at_first() {
+    let mut left = after_power_loss();
+    left.get_mut(&NodeId(2)).unwrap().replica = None;
+    let silent = Err(Obstacle::Silent(vec![NodeId(2)]));
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])), silent);
+    assert_eq!(recover_longest(&record(), Revision(9), &left), silent);
+    left.insert(NodeId(2), came_back(2, 100));
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])).unwrap().chosen.node, NodeId(2));
+}
+
+/// Node 4 is out of sync. It may have more than anybody else for all that, so the controller waits until it has told.
+#[test]
+fn the_controller_waits_for_everybody_who_is_there() {
+    let mut learner = came_back(4, 120);
+    learner.previous.clear();
+    let told = learner.replica.take();
+    let mut left = after_power_loss();
+    left.insert(NodeId(4), learner.clone());
+    assert_eq!(recover_longest(&record(), Revision(9), &left), Err(Obstacle::Silent(vec![NodeId(4)])));
+    left.get_mut(&NodeId(4)).unwrap().facts.live = None;
+    assert_eq!(recover_longest(&record(), Revision(9), &left).unwrap().chosen.node, NodeId(2), "it is not there");
+    left.insert(NodeId(4), Remains { replica: told, ..learner });
+    assert_eq!(recover_longest(&record(), Revision(9), &left).unwrap().chosen.node, NodeId(4));
 }
 
 #[test]

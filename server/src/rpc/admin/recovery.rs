@@ -150,6 +150,11 @@ fn losses(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>, chosen: Nod
             losses.push(format!("the log of {node} reaches further, to record {}: that is given up", traces.log_end));
         }
     }
+    for node in &record.replicas {
+        if remains.get(node).and_then(Remains::traces).is_none() {
+            losses.push(format!("{node} has not told what it holds: if that is more, it is given up"));
+        }
+    }
     for (member, fate) in fates(record, remains) {
         if !matches!(fate, Fate::Ended | Fate::Halted) {
             losses.push(format!(
@@ -177,6 +182,7 @@ fn explain(id: GroupId, record: &GroupRecord, wish: &Wish, obstacle: &Obstacle) 
             format!("see what it waits for with `simplekv-admin explain group {id}`"),
         ),
         Obstacle::MayReturn(doubtful) => (doubts(doubtful), return_or_vouch(id, wish, doubtful)),
+        Obstacle::Silent(nodes) => silent(id, wish, nodes),
         Obstacle::NobodyLeft => (
             format!("no replica of {id} has told what it holds"),
             format!("start at least one of {}, and ask again", listed(&record.replicas)),
@@ -191,6 +197,18 @@ fn explain(id: GroupId, record: &GroupRecord, wish: &Wish, obstacle: &Obstacle) 
         // What only the controller refuses.
         Obstacle::MetadataRegressed | Obstacle::NothingLeft => (format!("{obstacle:?}"), String::new()),
     }
+}
+
+fn silent(id: GroupId, wish: &Wish, nodes: &[NodeId]) -> (String, String) {
+    let each: Vec<String> =
+        nodes.iter().map(|node| format!("{node} has come back and has not told yet what it holds")).collect();
+    let lost: BTreeSet<NodeId> = nodes.iter().chain(&wish.lost).copied().collect();
+    let lost: Vec<String> = lost.iter().map(NodeId::to_string).collect();
+    let advice = format!(
+        "see that it runs, wait and ask again; to give up what it holds, say so: simplekv-admin recover-group {id} --lost {}",
+        lost.join(",")
+    );
+    (each.join("; "), advice)
 }
 
 fn doubts(doubtful: &[(Member, Fate)]) -> String {
