@@ -95,8 +95,8 @@ pub enum Effect {
         /// The snapshot replaces everything below.
         upto: Lsn,
     },
-    /// The group goes on with another history, of which this replica has no part. Whatever it holds, its persisted epoch included, is
-    /// to be put away, and a new replica begun with this lineage at least. This one has halted.
+    /// The group goes on with another history, of which this replica has no part, and the leader of that has begun. Whatever is here,
+    /// the persisted epoch included, is to be put away, and a new replica begun with this lineage at least. This one has halted.
     Rebuild {
         /// The group's history now.
         lineage: Lineage,
@@ -212,8 +212,8 @@ pub enum Alarm {
         /// The history found.
         found: Lineage,
     },
-    /// The group goes on with another history; this replica's log belongs to an earlier one. The replica has halted and must be
-    /// rebuilt.
+    /// The group goes on with another history; this replica's log belongs to an earlier one. The replica has halted and is rebuilt
+    /// once the leader of that history speaks to it.
     LineageEnded {
         /// The group's history now.
         current: Lineage,

@@ -116,13 +116,14 @@ impl Remains {
         self.replica.as_ref().filter(|traces| traces.identity.storage == storage && traces.identity.run == run)
     }
 
-    fn fate(&self, member: Member) -> Fate {
+    /// What has become of the incarnation that a record of this lineage lists.
+    fn fate(&self, member: Member, lineage: Lineage) -> Fate {
         if self.facts.storage != member.storage {
             let ended = self.previous.contains(&member.storage);
             return if ended { Fate::Ended } else { Fate::Replaced };
         }
         match self.traces() {
-            Some(traces) if traces.halted.is_some() => Fate::Halted,
+            Some(traces) if traces.halted.is_some() && !traces.begins(lineage) => Fate::Halted,
             _ if self.facts.poisoned => Fate::Distrusted,
             Some(_) => Fate::Lives,
             None if self.facts.is_live() => Fate::Lives,
@@ -130,26 +131,39 @@ impl Remains {
         }
     }
 
-    /// How far the replica's log reaches, if it can be the history: it is of the present lineage, and its process will act once the
-    /// record says so.
+    /// How far the replica's log reaches, if it can be the history: it is of this lineage, or empty, and its process will act once
+    /// the record says so.
     fn position(&self, lineage: Lineage) -> Option<(Epoch, Lsn)> {
-        let acts = |traces: &&Traces| matches!(traces.halted, None | Some(HaltCause::MetadataRegressed));
-        let traces = self.traces().filter(acts).filter(|traces| traces.lineage == lineage && !self.facts.poisoned)?;
-        Some((traces.last_epoch, traces.log_end))
+        let traces = self.traces().filter(|traces| traces.may_act() && !self.facts.poisoned)?;
+        let fits = traces.lineage == lineage || traces.log_end == Lsn::ZERO;
+        fits.then_some((traces.last_epoch, traces.log_end))
+    }
+}
+
+impl Traces {
+    /// Whether it will act if it is chosen.
+    fn may_act(&self) -> bool {
+        matches!(self.halted, None | Some(HaltCause::MetadataRegressed | HaltCause::LineageEnded))
+    }
+
+    /// Whether it was chosen to begin this lineage, in whose record it is listed in sync, and has not heard of it yet.
+    fn begins(&self, lineage: Lineage) -> bool {
+        self.may_act() && lineage > self.lineage
     }
 }
 
 /// What has become of each in-sync incarnation.
 #[must_use]
 pub fn fates(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>) -> Vec<(Member, Fate)> {
-    let fate = |member: &Member| remains.get(&member.node).map_or(Fate::Unknown, |found| found.fate(*member));
+    let fate =
+        |member: &Member| remains.get(&member.node).map_or(Fate::Unknown, |found| found.fate(*member, record.lineage));
     record.in_sync.iter().map(|member| (*member, fate(member))).collect()
 }
 
 /// The nodes whose logs can be the history, the longest first; of equals the group's preferred one.
 #[must_use]
 pub fn candidates(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>) -> Vec<NodeId> {
-    let lineage = lineage(record, remains);
+    let lineage = history(remains);
     let position = |node: &NodeId| remains.get(node).and_then(|found| found.position(lineage));
     let mut found: Vec<NodeId> = record.replicas.iter().copied().filter(|node| position(node).is_some()).collect();
     found.sort_by_key(|node| std::cmp::Reverse(position(node)));
@@ -254,10 +268,18 @@ fn silent(remains: &BTreeMap<NodeId, Remains>, nodes: impl Iterator<Item = NodeI
     nodes.filter(|node| !seen(node)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// The lineage of the group as far as anybody knows.
-fn lineage(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>) -> Lineage {
+/// The latest history that anybody holds a part of. The record may name a later one: who was chosen to begin it may have been lost
+/// before it did, and then what it was chosen from is still what there is.
+fn history(remains: &BTreeMap<NodeId, Remains>) -> Lineage {
+    // An empty replica belongs to whatever it was told of.
+    let held = remains.values().filter_map(Remains::traces).filter(|traces| traces.log_end > Lsn::ZERO);
+    held.map(|traces| traces.lineage).max().unwrap_or_default()
+}
+
+/// A lineage that nobody knows yet.
+fn next_lineage(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>) -> Lineage {
     let known = remains.values().filter_map(Remains::traces).map(|traces| traces.lineage);
-    known.fold(record.lineage, Lineage::max)
+    known.fold(record.lineage, Lineage::max).next()
 }
 
 fn begin_anew(
@@ -290,7 +312,7 @@ fn begin_anew(
         fence,
         fence_ms: record.fence_ms.max(record.lease_ms),
         min_in_sync,
-        lineage: lineage(record, remains).next(),
+        lineage: next_lineage(record, remains),
         recovering: false,
         ..record.clone()
     };

@@ -226,6 +226,44 @@ fn a_restored_store_is_overruled_by_an_operator_alone() {
     assert_eq!(recover_longest(&record(), Revision(9), &lineage_ahead), Err(Obstacle::MetadataRegressed));
 }
 
+/// Node 1 was chosen, and lost its identity again before it began: nobody has given up anything yet.
+#[test]
+fn what_was_not_chosen_can_be_as_long_as_the_chosen_one_has_not_begun() {
+    let chosen = Member { node: NodeId(1), storage: StorageId(10) };
+    let begun = GroupRecord { epoch: Epoch(5), in_sync: vec![chosen], lineage: Lineage(1), ..record() };
+    let halted = |node: u32, log_end: u64, cause: HaltCause| {
+        let mut found = came_back(node, log_end);
+        found.replica.as_mut().unwrap().halted = Some(cause);
+        found
+    };
+    let mut lost = halted(1, 70, HaltCause::LineageEnded);
+    lost.facts.storage = StorageId(100);
+    lost.replica.as_mut().unwrap().identity.storage = StorageId(100);
+    lost.previous.push(StorageId(10));
+    let mut learner = came_back(4, 0);
+    learner.replica.as_mut().unwrap().lineage = Lineage(1);
+    let two_wait = [halted(2, 100, HaltCause::LineageEnded), halted(3, 80, HaltCause::LineageEnded)];
+    let left = remains(two_wait.clone().into_iter().chain([lost, learner.clone()]));
+    let recovery = recover(&begun, Revision(9), &left, &wish(&[])).unwrap();
+    assert_eq!(recovery.chosen.node, NodeId(2), "node 4 has been told of lineage 1 and holds nothing of it");
+    assert_eq!((recovery.change.record.lineage, recovery.change.record.epoch), (Lineage(2), Epoch(6)));
+    assert_eq!(recover_longest(&begun, Revision(9), &left).unwrap().chosen.node, NodeId(2));
+
+    // Once somebody holds a part of the later history, that is what counts; and who puts its log away has nothing to offer.
+    learner.replica.as_mut().unwrap().log_end = Lsn(1);
+    let mut later = left.clone();
+    later.insert(NodeId(4), learner);
+    assert_eq!(recover(&begun, Revision(9), &later, &wish(&[])).unwrap().chosen.node, NodeId(4));
+    let mut given_up = left.clone();
+    given_up.insert(NodeId(2), halted(2, 100, HaltCause::GivenUp));
+    assert_eq!(recover(&begun, Revision(9), &given_up, &wish(&[])).unwrap().chosen.node, NodeId(3));
+
+    // As long as the chosen one may begin it is never overruled, even if it has halted and not heard of it yet.
+    let waits = remains(two_wait.into_iter().chain([halted(1, 70, HaltCause::LineageEnded)]));
+    let can_go_on = Err(Obstacle::CanGoOn(vec![NodeId(1)]));
+    assert_eq!(recover(&begun, Revision(9), &waits, &wish(&[1])), can_go_on);
+}
+
 /// C65: a node that lost power twice lists both incarnations; a wiped one lists none, and the controller waits for an operator.
 #[test]
 fn the_controller_goes_on_with_proof_alone() {
