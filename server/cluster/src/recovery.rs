@@ -19,8 +19,8 @@ use crate::replica::HaltCause;
 pub struct Remains {
     /// What the metadata store says about the node.
     pub facts: NodeFacts,
-    /// Earlier incarnations of the directory that the node's registered incarnation lives in. The directory is locked, so whoever
-    /// spoke for one of them has ended, and what it left is what the registered incarnation holds.
+    /// Earlier incarnations that worked last in the directory the node's registered incarnation lives in. The directory is locked, so
+    /// whoever spoke for one of them has ended, and what it left is what the registered incarnation holds.
     pub previous: Vec<StorageId>,
     /// The node's replica, if it has told.
     pub replica: Option<Traces>,
