@@ -5,6 +5,7 @@
 //! operator must vouch for it. Then one replica's log becomes the history that everybody starts from anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use simplekv_types::peer::Sender;
 use simplekv_types::{Epoch, GroupRecord, Leadership, Lineage, Lsn, Member, NodeId, Revision, StorageId};
@@ -46,7 +47,7 @@ pub struct Traces {
 }
 
 /// What has become of an in-sync incarnation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It is there: the group can go on by itself.
     Lives,
@@ -106,6 +107,8 @@ pub struct Recovery {
     pub chosen: Member,
     /// The change that makes it so.
     pub change: GroupChange,
+    /// Names what was seen when this was decided: another look with the same digest has seen the same, and decides the same.
+    pub digest: String,
 }
 
 impl Remains {
@@ -304,6 +307,7 @@ fn begin_anew(
     fence.extend(record.in_sync.iter().copied().filter(|member| !record.fence.contains(member)));
     fence.sort_unstable();
     let chosen = Member { node: chosen, storage: facts.storage };
+    let digest = digest(record, remains, chosen, min_in_sync);
     let record = GroupRecord {
         epoch,
         leader: Some(Leadership { node: chosen.node, storage: chosen.storage, run: facts.run }),
@@ -316,7 +320,26 @@ fn begin_anew(
         recovering: false,
         ..record.clone()
     };
-    Some(Recovery { chosen, change: GroupChange { expected, registrations, record } })
+    Some(Recovery { chosen, change: GroupChange { expected, registrations, record }, digest })
+}
+
+/// Of what an operator was shown: a log that has grown since, another run or another fate makes another plan. Times are left out, as
+/// is the number of keys, which says nothing about the log.
+fn digest(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>, chosen: Member, min_in_sync: u32) -> String {
+    let candidates = candidates(record, remains);
+    // Its keys are fixed. Should the algorithm change with the compiler, two nodes of different builds disagree, and a look is
+    // repeated.
+    let mut hasher = DefaultHasher::new();
+    (chosen, min_in_sync, fates(record, remains), &candidates).hash(&mut hasher);
+    for (node, found) in remains {
+        let facts = found.facts;
+        let told = found.traces().map(|traces| {
+            let Traces { lineage, epoch, last_epoch, log_end, high_watermark, halted, identity: _ } = *traces;
+            (lineage, epoch, last_epoch, log_end, high_watermark, halted)
+        });
+        (node, facts.storage, facts.run, facts.poisoned, told).hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
 }
 
 #[cfg(test)]

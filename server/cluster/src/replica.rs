@@ -68,7 +68,7 @@ pub struct Replica {
 }
 
 /// Why a replica does nothing any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HaltCause {
     /// Its storage failed.
     Storage,

@@ -70,7 +70,7 @@ fn wish(lost: &[u32]) -> Wish {
 
 #[test]
 fn the_longest_log_becomes_the_history_of_another_lineage() {
-    let Recovery { chosen, change } = recover(&record(), Revision(9), &after_power_loss(), &wish(&[])).unwrap();
+    let Recovery { chosen, change, .. } = recover(&record(), Revision(9), &after_power_loss(), &wish(&[])).unwrap();
     assert_eq!(chosen, Member { node: NodeId(2), storage: StorageId(20) });
     let next = &change.record;
     assert_eq!((next.epoch, next.lineage, next.recovering), (Epoch(5), Lineage(1), false));
@@ -92,6 +92,34 @@ fn an_operator_may_choose_another_log_and_another_floor() {
     }
     let nobody = Wish { to: Some(NodeId(4)), ..Wish::default() };
     assert_eq!(recover(&record(), Revision(9), &after_power_loss(), &nobody), Err(Obstacle::NotEligible(NodeId(4))));
+}
+
+/// What is done must be what was shown.
+#[test]
+fn whatever_is_shown_changes_the_digest() {
+    let digest =
+        |left: &BTreeMap<NodeId, Remains>, wish: &Wish| recover(&record(), Revision(9), left, wish).unwrap().digest;
+    let shown = digest(&after_power_loss(), &wish(&[]));
+    assert_eq!(digest(&after_power_loss(), &wish(&[])), shown);
+    assert_eq!(digest(&after_power_loss(), &Wish { to: Some(NodeId(2)), ..Wish::default() }), shown, "the same choice");
+    let changes: [fn(&mut Remains); 6] = [
+        |found| found.replica.as_mut().unwrap().log_end = Lsn(81),
+        |found| found.replica.as_mut().unwrap().last_epoch = Epoch(3),
+        |found| found.replica.as_mut().unwrap().halted = Some(HaltCause::Conflict),
+        |found| found.replica = None,
+        |found| {
+            found.facts.run = RunId(50);
+            found.replica.as_mut().unwrap().identity.run = RunId(50);
+        },
+        |found| found.previous.clear(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut left = after_power_loss();
+        change(left.get_mut(&NodeId(3)).unwrap());
+        assert_ne!(digest(&left, &wish(&[3])), shown, "change {number}");
+    }
+    assert_ne!(digest(&after_power_loss(), &Wish { min_in_sync: Some(1), ..Wish::default() }), shown);
+    assert_ne!(digest(&after_power_loss(), &Wish { to: Some(NodeId(1)), ..Wish::default() }), shown);
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub(super) async fn recover_group(
         Ok(recovery) => {
             tell_plan(&mut reply, &found.record, &remains, &recovery);
             if request.accept_data_loss {
+                check_seen(id, request, &recovery.digest)?;
                 execute(records, id, recovery).await?;
                 reply.done = true;
             }
@@ -69,6 +70,14 @@ fn check(id: GroupId, record: &GroupRecord, wish: &Wish) -> Result<(), Status> {
         }
         None => Ok(()),
     }
+}
+
+/// What is done is what was shown.
+fn check_seen(id: GroupId, request: &v1::RecoverGroupRequest, digest: &str) -> Result<(), Status> {
+    if request.digest.is_empty() || request.digest == digest {
+        return Ok(());
+    }
+    Err(status::refused(format!("what is left of {id} has changed since you decided; look at it again")))
 }
 
 fn picture(
@@ -118,11 +127,12 @@ fn tell_plan(
     reply.new_epoch = next.epoch.0;
     reply.new_lineage = next.lineage.0;
     reply.new_min_in_sync = next.min_in_sync;
+    reply.digest.clone_from(&recovery.digest);
     reply.losses = losses::of(record, remains, recovery.chosen.node);
 }
 
 async fn execute(records: &Records, id: GroupId, recovery: Recovery) -> Result<(), Status> {
-    let Recovery { chosen, change } = recovery;
+    let Recovery { chosen, change, .. } = recovery;
     let proposed = change.record.clone();
     let change = GroupChange {
         group: id,
@@ -198,5 +208,23 @@ fn fate_name(fate: Fate) -> &'static str {
         Fate::Distrusted => "distrusted",
         Fate::Absent => "absent",
         Fate::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_changed_since_it_was_shown_is_not_done() {
+        let check = |shown: &str, found: &str| {
+            let request = v1::RecoverGroupRequest { digest: shown.to_owned(), ..v1::RecoverGroupRequest::default() };
+            check_seen(GroupId(1), &request, found)
+        };
+        assert!(check("1f", "1f").is_ok());
+        assert!(check("", "1f").is_ok(), "nothing was shown that it could differ from");
+        let refused = check("1f", "20").unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+        assert_eq!(refused.message(), "what is left of g1 has changed since you decided; look at it again");
     }
 }
