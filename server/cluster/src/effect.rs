@@ -126,7 +126,7 @@ pub enum MetadataRequest {
     /// Read the group's record linearizably.
     ReadGroup,
     /// Change the group's record. Must not be retried below this interface: a second execution would be a change of its own.
-    ChangeGroup(GroupChange),
+    ChangeGroup(Box<GroupChange>),
 }
 
 /// A compare-and-set of a group's record.
@@ -136,6 +136,8 @@ pub struct GroupChange {
     pub expected: Revision,
     /// These nodes' registrations must be of these revisions. Sorted by node, no node twice.
     pub registrations: Vec<(NodeId, Revision)>,
+    /// These nodes must have no session: the change rests on their silence. Sorted, no node twice.
+    pub silent: Vec<NodeId>,
     /// What to write.
     pub record: GroupRecord,
 }

@@ -262,7 +262,7 @@ pub(crate) fn await_decision(record: &GroupRecord, expected: Revision, nodes: &N
     }
     registrations.sort_unstable();
     let record = GroupRecord { leader: None, recovering: true, ..record.clone() };
-    Some(GroupChange { expected, registrations, record })
+    Some(GroupChange { expected, registrations, silent: Vec::new(), record })
 }
 
 /// Those of the nodes that have not told what they hold, in order.
@@ -300,6 +300,10 @@ fn begin_anew(
     registrations.sort_unstable();
     registrations.dedup();
 
+    // A node that lost its session and did nothing else since comes back without touching its registration.
+    let absent = fates(record, remains).into_iter().filter(|(_, fate)| *fate == Fate::Absent);
+    let silent = absent.map(|(member, _)| member.node).collect::<BTreeSet<_>>().into_iter().collect();
+
     // Later than anything anybody has acted in, which may be more than a restored metadata store knows.
     let acted = remains.values().filter_map(Remains::traces).map(|traces| traces.epoch);
     let epoch = acted.fold(record.epoch, Epoch::max).next();
@@ -320,7 +324,7 @@ fn begin_anew(
         recovering: false,
         ..record.clone()
     };
-    Some(Recovery { chosen, change: GroupChange { expected, registrations, record }, digest })
+    Some(Recovery { chosen, change: GroupChange { expected, registrations, silent, record }, digest })
 }
 
 /// Of what an operator was shown: a log that has grown since, another run or another fate makes another plan. Times are left out, as

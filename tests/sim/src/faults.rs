@@ -329,6 +329,7 @@ fn elect(world: &mut World, group: GroupId, rng: &mut Rng) {
         expected,
         record: next,
         registrations: vec![(*node, found.revision)],
+        silent: Vec::new(),
         office: None,
     };
     world.change_by_force(&change);

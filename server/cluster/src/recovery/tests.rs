@@ -177,6 +177,19 @@ fn a_replica_that_may_return_is_waited_for_unless_an_operator_vouches() {
     }
 }
 
+/// It lost its session, was vouched for, and writes its sign of life again before the change is made: its registration stays as it was.
+#[test]
+fn whoever_was_judged_by_silence_must_be_silent_still() {
+    let mut left = after_power_loss();
+    let mut absent = intact(3);
+    (absent.replica, absent.facts.live) = (None, None);
+    left.insert(NodeId(3), absent);
+    let recovery = recover(&record(), Revision(9), &left, &wish(&[3])).unwrap();
+    assert_eq!(recovery.change.silent, [NodeId(3)]);
+    let recovery = recover(&record(), Revision(9), &after_power_loss(), &wish(&[3])).unwrap();
+    assert_eq!(recovery.change.silent, [], "all of them are back as others");
+}
+
 /// What a run tells is worth nothing once another has registered: it may have lost what it told of. What the new one holds is not
 /// known before it says so.
 #[test]

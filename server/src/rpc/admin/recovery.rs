@@ -139,10 +139,15 @@ async fn execute(records: &Records, id: GroupId, recovery: Recovery) -> Result<(
         expected: change.expected,
         record: change.record,
         registrations: change.registrations,
+        silent: change.silent,
         office: None,
     };
     match records.change_group(&change).await {
         Ok(Cas::Done { .. }) => (),
+        Ok(Cas::Lost(conflict)) if !conflict.alive.is_empty() => {
+            let alive = conflict.alive.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ");
+            return Err(status::refused(format!("{alive} shows a sign of life; look at {id} again")));
+        }
         Ok(Cas::Lost(_)) => {
             return Err(status::refused(format!("{id} or one of its nodes has changed meanwhile; look at it again")));
         }
@@ -173,7 +178,14 @@ pub(super) async fn set_policy(records: &Records, id: GroupId, policy: RecoveryP
             return Ok(());
         }
         let record = GroupRecord { recovery: policy, ..record };
-        let change = GroupChange { group: id, expected: modified, record, registrations: Vec::new(), office: None };
+        let change = GroupChange {
+            group: id,
+            expected: modified,
+            record,
+            registrations: Vec::new(),
+            silent: Vec::new(),
+            office: None,
+        };
         match records.change_group(&change).await {
             Ok(Cas::Done { .. }) => return Ok(()),
             // Read again: if it was this change after all, there is nothing left to do.

@@ -84,7 +84,7 @@ impl World {
                 (group, MetadataOutcome::Read(Some(self.store.group(group))))
             }
             Ask::Replica(group, MetadataRequest::ChangeGroup(change)) => {
-                (group, self.change(asker, group, change, None))
+                (group, self.change(asker, group, *change, None))
             }
             Ask::Controller(group, change, office) => (group, self.change(asker, group, change, Some(office))),
         };
@@ -106,8 +106,8 @@ impl World {
         change: GroupChange,
         office: Option<simplekv_meta::Office>,
     ) -> MetadataOutcome {
-        let GroupChange { expected, registrations, record } = change;
-        let change = simplekv_meta::GroupChange { group, expected, record, registrations, office };
+        let GroupChange { expected, registrations, silent, record } = change;
+        let change = simplekv_meta::GroupChange { group, expected, record, registrations, silent, office };
         let outcome = self.store.change_group(&change);
         self.counts.group_changes += u64::from(matches!(outcome, MetadataOutcome::Succeeded { .. }));
         self.note(|| format!("store: {asker:?} {} -> {}", describe(&change.record), name(&outcome)));
@@ -290,7 +290,7 @@ impl World {
         for effect in effects {
             match effect {
                 ControllerEffect::ChangeGroup { id: request, group, change } => {
-                    let ask = Ask::Controller(group, change, office);
+                    let ask = Ask::Controller(group, *change, office);
                     self.ask(Asker::Controller { node: id, run }, request, ask);
                 }
                 // No group here may go on without what it acknowledged.
