@@ -17,6 +17,9 @@ use simplekv_types::{ClusterId, FlushPolicy, GroupId, Lsn, NodeId, Registration,
 
 /// The file that says whose directory this is.
 const FILE: &str = "node.json";
+/// How many earlier incarnations a directory remembers. Which of them some group lists is not looked at: a change that lists one may
+/// be on its way to the metadata store.
+const PREVIOUS_MAX: usize = 16;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +45,7 @@ pub(crate) struct Identity {
     pub(crate) clean: Option<CleanEnd>,
     /// Groups with a replica of this incarnation here. One whose directory is not there has lost what it acknowledged.
     pub(crate) hosted: BTreeSet<GroupId>,
-    /// Earlier incarnations of this directory that have ended for certain.
+    /// Earlier incarnations of this directory that have ended for certain, the latest last.
     #[serde(default)]
     pub(crate) previous: Vec<StorageId>,
     /// Set after a failed flush, and while the directory is being made over to another incarnation.
@@ -240,6 +243,7 @@ pub(crate) fn decide(
         (Decision::Renew(reason), Some(Identity { cluster, storage, mut previous, .. })) => {
             // Those before have ended however this directory came here: it was made over from them, or copied from one that was.
             previous.extend(known.filter(|disk| has_ended(reason, disk, registration)).map(|_| storage));
+            previous.drain(..previous.len().saturating_sub(PREVIOUS_MAX));
             (Identity { cluster, ..fresh(previous) }, Some(reason))
         }
     }
@@ -302,5 +306,13 @@ mod tests {
         let (identity, reason) = renewed(20);
         assert_eq!(reason, Some(RenewReason::OtherRun), "the metadata store has forgotten run 30");
         assert_eq!(identity.previous, [6, 7].map(StorageId));
+    }
+
+    #[test]
+    fn the_latest_incarnations_are_remembered_whoever_lists_them() {
+        let full = Identity { previous: (100..116).map(StorageId).collect(), ..disk() };
+        let (identity, _) = decide(NODE, FlushPolicy::Replicated, Some(full), Some(&registered(30)), false);
+        assert_eq!(identity.previous.len(), PREVIOUS_MAX);
+        assert_eq!((identity.previous[0], identity.previous[15]), (StorageId(101), StorageId(7)));
     }
 }
