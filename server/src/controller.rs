@@ -138,6 +138,7 @@ impl Term {
                         expected: change.expected,
                         record: change.record,
                         registrations: change.registrations,
+                        silent: change.silent,
                         office: Some(self.office),
                     };
                     let (records, outcomes) = (self.records.clone(), outcomes.clone());

@@ -309,6 +309,7 @@ pub(crate) async fn ask(records: &Records, group: GroupId, request: MetadataRequ
                 expected: change.expected,
                 record: change.record,
                 registrations: change.registrations,
+                silent: change.silent,
                 office: None,
             };
             change_group(records, &change).await

@@ -13,6 +13,7 @@ use simplekv_proto::v1;
 use simplekv_proto::v1::admin_server::AdminServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::error;
 
 use crate::group::Report;
@@ -22,8 +23,9 @@ use crate::rpc::admin::AdminService;
 use crate::rpc::status;
 use crate::shared::Shared;
 
-/// How long a group may take to tell how it is.
-const REPORT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the groups may take, all together, to tell how they are. Shorter than another node waits for the answer: one group that
+/// hangs must not make all others here look as if they did.
+const REPORT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Serves until stopped.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, records: Records) {
@@ -58,11 +60,18 @@ pub(crate) async fn reports(shared: &Shared) -> Vec<Report> {
             report
         })
         .collect();
-    let mut reports = Vec::with_capacity(asked.len());
-    for report in asked {
-        reports.extend(tokio::time::timeout(REPORT_PATIENCE, report).await.ok().and_then(Result::ok));
+    gather(asked).await
+}
+
+/// What is answered in time. All were asked at once, so they share one deadline.
+async fn gather<T>(asked: Vec<oneshot::Receiver<T>>) -> Vec<T> {
+    let deadline = Instant::now() + REPORT_PATIENCE;
+    let mut answers = Vec::with_capacity(asked.len());
+    for answer in asked {
+        // One that is there already is taken even after the deadline.
+        answers.extend(tokio::time::timeout_at(deadline, answer).await.ok().and_then(Result::ok));
     }
-    reports
+    answers
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
@@ -116,4 +125,23 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         return (StatusCode::OK, format!("ready\n{notes}"));
     }
     (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n{notes}", failing.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::admin::PATIENCE;
+
+    #[tokio::test(start_paused = true)]
+    async fn groups_that_hang_do_not_hide_the_others() {
+        let (mut hung, mut asked) = (Vec::new(), Vec::new());
+        for number in 0..10 {
+            let (done, answer) = oneshot::channel();
+            asked.push(answer);
+            if number % 2 == 0 { hung.push(done) } else { done.send(number).unwrap() }
+        }
+        let began = Instant::now();
+        assert_eq!(gather(asked).await, [1, 3, 5, 7, 9]);
+        assert!(began.elapsed() < PATIENCE, "whoever asked has given up after {PATIENCE:?}");
+    }
 }

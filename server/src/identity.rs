@@ -12,11 +12,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use simplekv_cluster::{Decision, DiskIdentity, RenewReason, StartFacts, resume_or_renew};
+use simplekv_cluster::{Decision, DiskIdentity, RenewReason, StartFacts, has_ended, resume_or_renew};
 use simplekv_types::{ClusterId, FlushPolicy, GroupId, Lsn, NodeId, Registration, RunId, StorageId};
 
 /// The file that says whose directory this is.
 const FILE: &str = "node.json";
+/// How many earlier incarnations a directory remembers. Which of them some group lists is not looked at: a change that lists one may
+/// be on its way to the metadata store.
+const PREVIOUS_MAX: usize = 16;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +45,7 @@ pub(crate) struct Identity {
     pub(crate) clean: Option<CleanEnd>,
     /// Groups with a replica of this incarnation here. One whose directory is not there has lost what it acknowledged.
     pub(crate) hosted: BTreeSet<GroupId>,
-    /// Earlier incarnations of this directory.
+    /// Earlier incarnations of this directory that have ended for certain, the latest last.
     #[serde(default)]
     pub(crate) previous: Vec<StorageId>,
     /// Set after a failed flush, and while the directory is being made over to another incarnation.
@@ -238,7 +241,9 @@ pub(crate) fn decide(
         (Decision::Resume, None) => (fresh(Vec::new()), Some(RenewReason::NewDirectory)),
         (Decision::Renew(reason), None) => (fresh(Vec::new()), Some(reason)),
         (Decision::Renew(reason), Some(Identity { cluster, storage, mut previous, .. })) => {
-            previous.push(storage);
+            // Those before have ended however this directory came here: it was made over from them, or copied from one that was.
+            previous.extend(known.filter(|disk| has_ended(reason, disk, registration)).map(|_| storage));
+            previous.drain(..previous.len().saturating_sub(PREVIOUS_MAX));
             (Identity { cluster, ..fresh(previous) }, Some(reason))
         }
     }
@@ -247,4 +252,67 @@ pub(crate) fn decide(
 /// Names the machine's current boot; empty where the system does not tell.
 fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use simplekv_types::{NodeAddresses, NodeRecord, Revision};
+
+    use super::*;
+
+    const NODE: NodeId = NodeId(1);
+
+    /// A directory as run 30 left it, which inherited from an incarnation before.
+    fn disk() -> Identity {
+        Identity {
+            cluster: Some(ClusterId(1)),
+            node: NODE,
+            storage: StorageId(7),
+            run: Some(RunId(30)),
+            tried: vec![555],
+            boot: "another boot".to_owned(),
+            flush: FlushPolicy::Replicated,
+            clean: None,
+            hosted: BTreeSet::new(),
+            previous: vec![StorageId(6)],
+            poisoned: false,
+        }
+    }
+
+    fn registered(run: u64) -> Registration {
+        let record = NodeRecord {
+            storage: StorageId(7),
+            run: None,
+            nonce: run,
+            prev_storages: Vec::new(),
+            poisoned: false,
+            addresses: NodeAddresses::default(),
+            zone: String::new(),
+            flush: FlushPolicy::Replicated,
+        };
+        Registration { record, revision: Revision(run) }
+    }
+
+    /// C44: whoever names an incarnation as its predecessor says that it has ended.
+    #[test]
+    fn only_the_original_directory_names_its_incarnation_as_ended() {
+        let renewed = |run| decide(NODE, FlushPolicy::Replicated, Some(disk()), Some(&registered(run)), false);
+        let (identity, reason) = renewed(30);
+        assert_eq!(reason, Some(RenewReason::Unflushed));
+        assert_eq!(identity.previous, [6, 7].map(StorageId));
+        let (identity, reason) = renewed(40);
+        assert_eq!(reason, Some(RenewReason::OtherRun), "a backup: run 40 worked in another directory, and may still");
+        assert_eq!(identity.previous, [StorageId(6)]);
+        let (identity, reason) = renewed(20);
+        assert_eq!(reason, Some(RenewReason::OtherRun), "the metadata store has forgotten run 30");
+        assert_eq!(identity.previous, [6, 7].map(StorageId));
+    }
+
+    #[test]
+    fn the_latest_incarnations_are_remembered_whoever_lists_them() {
+        let full = Identity { previous: (100..116).map(StorageId).collect(), ..disk() };
+        let (identity, _) = decide(NODE, FlushPolicy::Replicated, Some(full), Some(&registered(30)), false);
+        assert_eq!(identity.previous.len(), PREVIOUS_MAX);
+        assert_eq!((identity.previous[0], identity.previous[15]), (StorageId(101), StorageId(7)));
+    }
 }

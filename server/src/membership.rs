@@ -167,10 +167,8 @@ impl Membership {
             },
             None => Vec::new(),
         };
-        let (mut identity, renewed) =
+        let (identity, renewed) =
             identity::decide(config.node, config.flush, disk.clone(), registration, !damaged.is_empty());
-        // Whatever no group lists any more has nothing left to prove.
-        identity.previous.retain(|&storage| is_listed(view, Member { node: config.node, storage }));
         if let (Some(mine), Some(theirs)) = (disk.as_ref().and_then(|disk| disk.run), registration)
             && mine > theirs.run()
         {
@@ -421,10 +419,6 @@ impl Joined {
 async fn mark_poisoned(records: &Records, node: simplekv_types::NodeId, found: Registration) -> bool {
     let record = NodeRecord { poisoned: true, run: Some(found.run()), ..found.record };
     matches!(records.register(node, found.revision, &record).await, Ok(Cas::Done { .. }))
-}
-
-fn is_listed(view: &ClusterView, member: Member) -> bool {
-    view.groups.values().any(|found| found.record.is_in_sync(member) || found.record.fence.contains(&member))
 }
 
 fn assigned(view: &ClusterView, node: simplekv_types::NodeId) -> BTreeSet<GroupId> {

@@ -78,8 +78,13 @@ fn told(replica: &v1::ReplicaStatus) -> Option<(Traces, u64)> {
     Some((traces, replica.keys))
 }
 
-const CAUSES: [HaltCause; 4] =
-    [HaltCause::Storage, HaltCause::Conflict, HaltCause::MetadataRegressed, HaltCause::LineageEnded];
+const CAUSES: [HaltCause; 5] = [
+    HaltCause::Storage,
+    HaltCause::Conflict,
+    HaltCause::MetadataRegressed,
+    HaltCause::LineageEnded,
+    HaltCause::GivenUp,
+];
 
 /// The name of a cause on the wire.
 pub(crate) fn cause_name(cause: HaltCause) -> &'static str {
@@ -88,6 +93,7 @@ pub(crate) fn cause_name(cause: HaltCause) -> &'static str {
         HaltCause::Conflict => "conflict",
         HaltCause::MetadataRegressed => "metadata_regressed",
         HaltCause::LineageEnded => "lineage_ended",
+        HaltCause::GivenUp => "given_up",
     }
 }
 

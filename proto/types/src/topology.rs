@@ -94,7 +94,7 @@ pub struct NodeRecord {
     /// Drawn and flushed to the data directory before the registration, so that a crash between the two, or an unknown outcome,
     /// does not cost an intact node its identity.
     pub nonce: u64,
-    /// Earlier incarnations of the same directory that some group may still list.
+    /// Earlier incarnations of the same directory, the latest of those that have ended: some group may still list them.
     #[serde(default)]
     pub prev_storages: Vec<StorageId>,
     /// Set after a failed flush: this storage is not to be trusted again.

@@ -168,6 +168,8 @@ pub(crate) struct Recovery {
     pub(crate) new_epoch: u64,
     pub(crate) new_lineage: u64,
     pub(crate) new_min_in_sync: u32,
+    /// Names what the choice was made from; empty if there is an obstacle.
+    pub(crate) digest: String,
     /// Sentences.
     pub(crate) losses: Vec<String>,
     /// Why it cannot be done so.

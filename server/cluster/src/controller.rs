@@ -139,7 +139,7 @@ pub enum ControllerEffect {
         /// The group.
         group: GroupId,
         /// The change.
-        change: GroupChange,
+        change: Box<GroupChange>,
     },
     /// Find out what is left of a group on the nodes it is assigned to, then step [`ControllerEvent::Inspected`]. Told again until it
     /// has helped.
@@ -306,7 +306,7 @@ impl Controller {
         let request = RequestId(self.next_request);
         if let Some(group) = self.groups.get_mut(&id) {
             group.pending = Some((request, change.record.clone()));
-            self.effects.push_back(ControllerEffect::ChangeGroup { id: request, group: id, change });
+            self.effects.push_back(ControllerEffect::ChangeGroup { id: request, group: id, change: Box::new(change) });
         }
     }
 
@@ -462,7 +462,7 @@ impl Group {
             return None;
         }
         let record = GroupRecord { replicas, ..record.clone() };
-        Some(GroupChange { expected: self.revision, registrations: Vec::new(), record })
+        Some(GroupChange { expected: self.revision, registrations: Vec::new(), silent: Vec::new(), record })
     }
 }
 

@@ -95,8 +95,8 @@ pub enum Effect {
         /// The snapshot replaces everything below.
         upto: Lsn,
     },
-    /// The group goes on with another history, of which this replica has no part. Whatever it holds, its persisted epoch included, is
-    /// to be put away, and a new replica begun with this lineage at least. This one has halted.
+    /// The group goes on with another history, of which this replica has no part, and the leader of that has begun. Whatever is here,
+    /// the persisted epoch included, is to be put away, and a new replica begun with this lineage at least. This one has halted.
     Rebuild {
         /// The group's history now.
         lineage: Lineage,
@@ -126,7 +126,7 @@ pub enum MetadataRequest {
     /// Read the group's record linearizably.
     ReadGroup,
     /// Change the group's record. Must not be retried below this interface: a second execution would be a change of its own.
-    ChangeGroup(GroupChange),
+    ChangeGroup(Box<GroupChange>),
 }
 
 /// A compare-and-set of a group's record.
@@ -136,6 +136,8 @@ pub struct GroupChange {
     pub expected: Revision,
     /// These nodes' registrations must be of these revisions. Sorted by node, no node twice.
     pub registrations: Vec<(NodeId, Revision)>,
+    /// These nodes must have no session: the change rests on their silence. Sorted, no node twice.
+    pub silent: Vec<NodeId>,
     /// What to write.
     pub record: GroupRecord,
 }
@@ -212,8 +214,8 @@ pub enum Alarm {
         /// The history found.
         found: Lineage,
     },
-    /// The group goes on with another history; this replica's log belongs to an earlier one. The replica has halted and must be
-    /// rebuilt.
+    /// The group goes on with another history; this replica's log belongs to an earlier one. The replica has halted and is rebuilt
+    /// once the leader of that history speaks to it.
     LineageEnded {
         /// The group's history now.
         current: Lineage,

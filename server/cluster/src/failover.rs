@@ -124,7 +124,7 @@ pub(crate) fn elect(
         fence_ms: record.fence_ms.max(record.lease_ms),
         ..record.clone()
     };
-    Some(GroupChange { expected, registrations, record })
+    Some(GroupChange { expected, registrations, silent: Vec::new(), record })
 }
 
 /// Which in-sync members stay: the candidate, those alive, and of the dead as many as the floor needs, intact ones first.

@@ -35,7 +35,7 @@ pub(crate) fn found(record: &GroupRecord, expected: Revision, nodes: &Nodes, eve
         fence: Vec::new(),
         ..record.clone()
     };
-    Some(GroupChange { expected, registrations, record })
+    Some(GroupChange { expected, registrations, silent: Vec::new(), record })
 }
 
 #[cfg(test)]

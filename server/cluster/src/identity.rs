@@ -118,6 +118,24 @@ fn reason_to_renew(
     }
 }
 
+/// Whether the incarnation that a directory gives up has ended for certain: nobody speaks for it any more, and what it left is here.
+/// The directory is locked, so that is so if it is the one the incarnation worked in last. A copy proves nothing about the original,
+/// whose process may be alive, or which may lie on a shelf with more in it.
+#[must_use]
+pub fn has_ended(reason: RenewReason, disk: &DiskIdentity, registration: Option<&Registration>) -> bool {
+    match reason {
+        // Found only where the registered run is the one noted here, or was about to be (C64): nobody else has worked since.
+        RenewReason::Poisoned | RenewReason::Corrupt | RenewReason::Unflushed => true,
+        // A run later than the registered one was noted here: it is the metadata store that has gone back. An earlier one: this is a
+        // copy, or a backup that was put back.
+        RenewReason::OtherRun => registration.is_some_and(|registered| disk.run > Some(registered.run())),
+        // The node has gone on elsewhere since, as another incarnation; this one's last run may have been there or here.
+        RenewReason::OtherStorage => false,
+        // Nothing to compare with, or nothing here that could have ended.
+        RenewReason::NotRegistered | RenewReason::NewDirectory => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use simplekv_types::{NodeAddresses, NodeRecord, Revision};
@@ -240,5 +258,22 @@ mod tests {
         assert_eq!(decide(&disk(), &registered, &corrupt), Decision::Renew(RenewReason::Corrupt));
         registered.record.poisoned = true;
         assert_eq!(decide(&disk(), &registered, &found("a")), Decision::Renew(RenewReason::Poisoned));
+    }
+
+    /// C44: the node comes back with a copy of its directory, or with a backup of it; the original may live behind a partition.
+    #[test]
+    fn a_copy_proves_nothing_about_the_original() {
+        let registered = registration(30, 555);
+        let ended =
+            |run: u64, reason| has_ended(reason, &DiskIdentity { run: Some(RunId(run)), ..disk() }, Some(&registered));
+        for reason in [RenewReason::Poisoned, RenewReason::Corrupt, RenewReason::Unflushed] {
+            assert!(ended(30, reason), "{reason:?}");
+            // C64: run 30 is registered with a nonce that was tried here, and was not noted.
+            assert!(ended(20, reason), "{reason:?}");
+        }
+        assert!(!ended(20, RenewReason::OtherRun), "a backup from before run 30");
+        assert!(ended(40, RenewReason::OtherRun), "the metadata store has forgotten run 40");
+        assert!(!ended(20, RenewReason::OtherStorage));
+        assert!(!has_ended(RenewReason::NotRegistered, &disk(), None));
     }
 }

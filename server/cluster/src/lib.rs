@@ -45,7 +45,7 @@ pub use controller::{Controller, ControllerEffect, ControllerEvent};
 pub use dedupe::{Dedupe, DedupeRecord, DedupeResult, DedupeRow, Verdict};
 pub use effect::{Alarm, Appending, Effect, GroupChange, MetadataRequest, Role, TransferOutcome};
 pub use event::{BatchHeader, Event, MetadataOutcome, NodeFacts, RequestId};
-pub use identity::{Decision, DiskIdentity, RenewReason, StartFacts, resume_or_renew};
+pub use identity::{Decision, DiskIdentity, RenewReason, StartFacts, has_ended, resume_or_renew};
 pub use recovery::{Fate, Obstacle, Recovery, Remains, Traces, Wish, candidates, fates, recover, recover_longest};
 pub use replica::{FollowerStatus, HaltCause, Replica, Status};
 pub use serving::{Admission, Refusal, Serving};

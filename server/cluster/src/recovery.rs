@@ -5,6 +5,7 @@
 //! operator must vouch for it. Then one replica's log becomes the history that everybody starts from anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use simplekv_types::peer::Sender;
 use simplekv_types::{Epoch, GroupRecord, Leadership, Lineage, Lsn, Member, NodeId, Revision, StorageId};
@@ -19,8 +20,8 @@ use crate::replica::HaltCause;
 pub struct Remains {
     /// What the metadata store says about the node.
     pub facts: NodeFacts,
-    /// Earlier incarnations of the directory that the node's registered incarnation lives in. The directory is locked, so whoever
-    /// spoke for one of them has ended, and what it left is what the registered incarnation holds.
+    /// Earlier incarnations that worked last in the directory the node's registered incarnation lives in. The directory is locked, so
+    /// whoever spoke for one of them has ended, and what it left is what the registered incarnation holds.
     pub previous: Vec<StorageId>,
     /// The node's replica, if it has told.
     pub replica: Option<Traces>,
@@ -46,7 +47,7 @@ pub struct Traces {
 }
 
 /// What has become of an in-sync incarnation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It is there: the group can go on by itself.
     Lives,
@@ -84,6 +85,8 @@ pub enum Obstacle {
     CanGoOn(Vec<NodeId>),
     /// These in-sync incarnations may still exist.
     MayReturn(Vec<(Member, Fate)>),
+    /// These nodes are expected to hold something and have not told what: the longest log may be theirs.
+    Silent(Vec<NodeId>),
     /// No replica that could be the history has told of itself.
     NobodyLeft,
     /// The node named holds no replica that could be the history.
@@ -104,6 +107,8 @@ pub struct Recovery {
     pub chosen: Member,
     /// The change that makes it so.
     pub change: GroupChange,
+    /// Names what was seen when this was decided: another look with the same digest has seen the same, and decides the same.
+    pub digest: String,
 }
 
 impl Remains {
@@ -114,13 +119,14 @@ impl Remains {
         self.replica.as_ref().filter(|traces| traces.identity.storage == storage && traces.identity.run == run)
     }
 
-    fn fate(&self, member: Member) -> Fate {
+    /// What has become of the incarnation that a record of this lineage lists.
+    fn fate(&self, member: Member, lineage: Lineage) -> Fate {
         if self.facts.storage != member.storage {
             let ended = self.previous.contains(&member.storage);
             return if ended { Fate::Ended } else { Fate::Replaced };
         }
         match self.traces() {
-            Some(traces) if traces.halted.is_some() => Fate::Halted,
+            Some(traces) if traces.halted.is_some() && !traces.begins(lineage) => Fate::Halted,
             _ if self.facts.poisoned => Fate::Distrusted,
             Some(_) => Fate::Lives,
             None if self.facts.is_live() => Fate::Lives,
@@ -128,26 +134,39 @@ impl Remains {
         }
     }
 
-    /// How far the replica's log reaches, if it can be the history: it is of the present lineage, and its process will act once the
-    /// record says so.
+    /// How far the replica's log reaches, if it can be the history: it is of this lineage, or empty, and its process will act once
+    /// the record says so.
     fn position(&self, lineage: Lineage) -> Option<(Epoch, Lsn)> {
-        let acts = |traces: &&Traces| matches!(traces.halted, None | Some(HaltCause::MetadataRegressed));
-        let traces = self.traces().filter(acts).filter(|traces| traces.lineage == lineage && !self.facts.poisoned)?;
-        Some((traces.last_epoch, traces.log_end))
+        let traces = self.traces().filter(|traces| traces.may_act() && !self.facts.poisoned)?;
+        let fits = traces.lineage == lineage || traces.log_end == Lsn::ZERO;
+        fits.then_some((traces.last_epoch, traces.log_end))
+    }
+}
+
+impl Traces {
+    /// Whether it will act if it is chosen.
+    fn may_act(&self) -> bool {
+        matches!(self.halted, None | Some(HaltCause::MetadataRegressed | HaltCause::LineageEnded))
+    }
+
+    /// Whether it was chosen to begin this lineage, in whose record it is listed in sync, and has not heard of it yet.
+    fn begins(&self, lineage: Lineage) -> bool {
+        self.may_act() && lineage > self.lineage
     }
 }
 
 /// What has become of each in-sync incarnation.
 #[must_use]
 pub fn fates(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>) -> Vec<(Member, Fate)> {
-    let fate = |member: &Member| remains.get(&member.node).map_or(Fate::Unknown, |found| found.fate(*member));
+    let fate =
+        |member: &Member| remains.get(&member.node).map_or(Fate::Unknown, |found| found.fate(*member, record.lineage));
     record.in_sync.iter().map(|member| (*member, fate(member))).collect()
 }
 
 /// The nodes whose logs can be the history, the longest first; of equals the group's preferred one.
 #[must_use]
 pub fn candidates(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>) -> Vec<NodeId> {
-    let lineage = lineage(record, remains);
+    let lineage = history(remains);
     let position = |node: &NodeId| remains.get(node).and_then(|found| found.position(lineage));
     let mut found: Vec<NodeId> = record.replicas.iter().copied().filter(|node| position(node).is_some()).collect();
     found.sort_by_key(|node| std::cmp::Reverse(position(node)));
@@ -180,6 +199,12 @@ pub fn recover(
     if !doubtful.is_empty() {
         return Err(Obstacle::MayReturn(doubtful));
     }
+    // That an incarnation has ended does not say what it left. A node that is still reading its log may hold the longest.
+    let silent =
+        silent(remains, record.in_sync.iter().map(|member| member.node).filter(|node| !wish.lost.contains(node)));
+    if !silent.is_empty() {
+        return Err(Obstacle::Silent(silent));
+    }
     let candidates = candidates(record, remains);
     let chosen = match wish.to {
         Some(node) => candidates.contains(&node).then_some(node).ok_or(Obstacle::NotEligible(node))?,
@@ -206,11 +231,16 @@ pub fn recover_longest(
     if remains.values().filter_map(Remains::traces).any(ahead) {
         return Err(Obstacle::MetadataRegressed);
     }
-    let seen = |member: &Member| remains.get(&member.node).is_some_and(|found| found.traces().is_some());
     let doubtful: Vec<(Member, Fate)> =
-        fates(record, remains).into_iter().filter(|(member, fate)| *fate != Fate::Ended || !seen(member)).collect();
+        fates(record, remains).into_iter().filter(|(_, fate)| *fate != Fate::Ended).collect();
     if !doubtful.is_empty() {
         return Err(Obstacle::MayReturn(doubtful));
+    }
+    // Whoever was out of sync may have the longest log all the same. If it is there it is waited for.
+    let there = |node: &NodeId| remains.get(node).is_some_and(|found| found.facts.is_live());
+    let silent = silent(remains, record.replicas.iter().copied().filter(there));
+    if !silent.is_empty() {
+        return Err(Obstacle::Silent(silent));
     }
     let recovery = recover(record, expected, remains, &Wish::default())?;
     let log_end = remains.get(&recovery.chosen.node).and_then(Remains::traces).map(|traces| traces.log_end);
@@ -232,13 +262,27 @@ pub(crate) fn await_decision(record: &GroupRecord, expected: Revision, nodes: &N
     }
     registrations.sort_unstable();
     let record = GroupRecord { leader: None, recovering: true, ..record.clone() };
-    Some(GroupChange { expected, registrations, record })
+    Some(GroupChange { expected, registrations, silent: Vec::new(), record })
 }
 
-/// The lineage of the group as far as anybody knows.
-fn lineage(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>) -> Lineage {
+/// Those of the nodes that have not told what they hold, in order.
+fn silent(remains: &BTreeMap<NodeId, Remains>, nodes: impl Iterator<Item = NodeId>) -> Vec<NodeId> {
+    let seen = |node: &NodeId| remains.get(node).is_some_and(|found| found.traces().is_some());
+    nodes.filter(|node| !seen(node)).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The latest history that anybody holds a part of. The record may name a later one: who was chosen to begin it may have been lost
+/// before it did, and then what it was chosen from is still what there is.
+fn history(remains: &BTreeMap<NodeId, Remains>) -> Lineage {
+    // An empty replica belongs to whatever it was told of.
+    let held = remains.values().filter_map(Remains::traces).filter(|traces| traces.log_end > Lsn::ZERO);
+    held.map(|traces| traces.lineage).max().unwrap_or_default()
+}
+
+/// A lineage that nobody knows yet.
+fn next_lineage(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>) -> Lineage {
     let known = remains.values().filter_map(Remains::traces).map(|traces| traces.lineage);
-    known.fold(record.lineage, Lineage::max)
+    known.fold(record.lineage, Lineage::max).next()
 }
 
 fn begin_anew(
@@ -256,6 +300,10 @@ fn begin_anew(
     registrations.sort_unstable();
     registrations.dedup();
 
+    // A node that lost its session and did nothing else since comes back without touching its registration.
+    let absent = fates(record, remains).into_iter().filter(|(_, fate)| *fate == Fate::Absent);
+    let silent = absent.map(|(member, _)| member.node).collect::<BTreeSet<_>>().into_iter().collect();
+
     // Later than anything anybody has acted in, which may be more than a restored metadata store knows.
     let acted = remains.values().filter_map(Remains::traces).map(|traces| traces.epoch);
     let epoch = acted.fold(record.epoch, Epoch::max).next();
@@ -263,6 +311,7 @@ fn begin_anew(
     fence.extend(record.in_sync.iter().copied().filter(|member| !record.fence.contains(member)));
     fence.sort_unstable();
     let chosen = Member { node: chosen, storage: facts.storage };
+    let digest = digest(record, remains, chosen, min_in_sync);
     let record = GroupRecord {
         epoch,
         leader: Some(Leadership { node: chosen.node, storage: chosen.storage, run: facts.run }),
@@ -271,11 +320,30 @@ fn begin_anew(
         fence,
         fence_ms: record.fence_ms.max(record.lease_ms),
         min_in_sync,
-        lineage: lineage(record, remains).next(),
+        lineage: next_lineage(record, remains),
         recovering: false,
         ..record.clone()
     };
-    Some(Recovery { chosen, change: GroupChange { expected, registrations, record } })
+    Some(Recovery { chosen, change: GroupChange { expected, registrations, silent, record }, digest })
+}
+
+/// Of what an operator was shown: a log that has grown since, another run or another fate makes another plan. Times are left out, as
+/// is the number of keys, which says nothing about the log.
+fn digest(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>, chosen: Member, min_in_sync: u32) -> String {
+    let candidates = candidates(record, remains);
+    // Its keys are fixed. Should the algorithm change with the compiler, two nodes of different builds disagree, and a look is
+    // repeated.
+    let mut hasher = DefaultHasher::new();
+    (chosen, min_in_sync, fates(record, remains), &candidates).hash(&mut hasher);
+    for (node, found) in remains {
+        let facts = found.facts;
+        let told = found.traces().map(|traces| {
+            let Traces { lineage, epoch, last_epoch, log_end, high_watermark, halted, identity: _ } = *traces;
+            (lineage, epoch, last_epoch, log_end, high_watermark, halted)
+        });
+        (node, facts.storage, facts.run, facts.poisoned, told).hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
 }
 
 #[cfg(test)]

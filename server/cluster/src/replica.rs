@@ -61,12 +61,14 @@ pub struct Replica {
     told_ready_to_stop: bool,
     /// Why the role is `Halted`.
     halted: Option<HaltCause>,
+    /// The latest history seen that this replica has no part in: only in a later one it can be chosen.
+    ended_by: Lineage,
     /// Another epoch has begun while a transfer was under way: whoever asked for it is told who leads once that is known.
     transfer_untold: bool,
 }
 
 /// Why a replica does nothing any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HaltCause {
     /// Its storage failed.
     Storage,
@@ -75,8 +77,11 @@ pub enum HaltCause {
     /// The metadata store was restored from an older state than this replica has seen. The beginning of another lineage ends that:
     /// somebody has decided then what is to count.
     MetadataRegressed,
-    /// The group goes on with another history.
+    /// The group goes on with another history. What is here is kept until the leader of that speaks: should whoever was chosen for it
+    /// be lost before, this may be chosen instead.
     LineageEnded,
+    /// That leader has spoken: what is here is being put away.
+    GivenUp,
 }
 
 /// The role, with what exists only in it.
@@ -102,6 +107,7 @@ impl Replica {
             now,
             told_ready_to_stop: false,
             halted: None,
+            ended_by: Lineage(0),
             transfer_untold: false,
         };
         replica.review(now);
@@ -227,6 +233,13 @@ impl Replica {
     fn step_halted(&mut self, event: Event) {
         match event {
             Event::NodesSeen(facts) => learn(&mut self.core.nodes, facts),
+            // It may act again, and would wait for this flush for ever.
+            Event::Flushed { log_end, truncations } => self.core.log.flushed(self.now, log_end, truncations),
+            Event::RecordSeen { record, revision } => drop(self.note_record(&record, revision)),
+            Event::Received(envelope) if self.is_told_to_give_up(&envelope) => {
+                self.halted = Some(HaltCause::GivenUp);
+                self.core.push(Effect::Rebuild { lineage: envelope.lineage });
+            }
             Event::Transfer { .. } => self.core.push(Effect::TransferEnded(TransferOutcome::NotLeader)),
             Event::Stop => self.core.push(Effect::ReadyToStop),
             _ => (),
@@ -299,18 +312,21 @@ impl Replica {
         }
     }
 
+    fn is_for_us(&self, envelope: &Envelope) -> bool {
+        let config = &self.core.config;
+        envelope.cluster == config.cluster
+            && envelope.group == config.group
+            && envelope.to == config.identity.node
+            && envelope.from.node != config.identity.node
+    }
+
     fn on_received(&mut self, now: Tick, envelope: Envelope) {
-        let core = &self.core;
-        let for_us = envelope.cluster == core.config.cluster
-            && envelope.group == core.config.group
-            && envelope.to == core.config.identity.node
-            && envelope.from.node != core.config.identity.node;
-        if !for_us {
+        if !self.is_for_us(&envelope) {
             return;
         }
-        if envelope.lineage != core.lineage {
+        if envelope.lineage != self.core.lineage {
             // Of an earlier history it proves nothing. Of a later one the record tells.
-            if envelope.lineage > core.lineage {
+            if envelope.lineage > self.core.lineage {
                 self.read_record(now);
             }
             return;

@@ -46,6 +46,8 @@ pub struct GroupChange {
     pub record: GroupRecord,
     /// Registrations that must still be of these revisions: of a replica that joins or is elected, or whose incarnation counts.
     pub registrations: Vec<(NodeId, Revision)>,
+    /// Nodes that must show no sign of life: what is changed rests on their silence.
+    pub silent: Vec<NodeId>,
     /// The controller's office, which must still be held, if it is the controller that acts.
     pub office: Option<Office>,
 }
@@ -57,6 +59,8 @@ pub struct GroupConflict {
     pub group: Option<Versioned<GroupRecord>>,
     /// Of the compared registrations those that are not as expected; `None` if the node is not registered.
     pub registrations: Vec<(NodeId, Option<Registration>)>,
+    /// Of the nodes that had to be silent those that show a sign of life.
+    pub alive: Vec<NodeId>,
     /// Whether the office was named and is not held any more.
     pub office_lost: bool,
     /// The store's revision all this was read at.
@@ -200,9 +204,11 @@ impl Records {
             .registrations
             .iter()
             .map(|(node, revision)| Compare::modified(self.key(&Key::Node(*node)), *revision));
+        let silent = change.silent.iter().map(|node| Compare::missing(self.key(&Key::Live(*node))));
         let txn = Txn::new()
             .when(Compare::modified(&key, change.expected))
             .when_all(registrations)
+            .when_all(silent)
             .when_all(change.office.iter().map(|office| self.holds(office)))
             .put(key, encode(&change.record));
         self.execute(txn, |lost| self.group_conflict(change, &lost)).await
@@ -287,11 +293,13 @@ impl Records {
                 registrations.push((*node, entry.map(registration).transpose()?));
             }
         }
+        let is_alive = |node: &&NodeId| lost.entry(&self.key(&Key::Live(**node))).is_some();
+        let alive = change.silent.iter().filter(is_alive).copied().collect();
         let office_lost = change.office.as_ref().is_some_and(|office| {
             let compare = self.holds(office);
             !compare.holds(lost.entry(compare.key()))
         });
-        Ok(GroupConflict { group, registrations, office_lost, revision: lost.revision })
+        Ok(GroupConflict { group, registrations, alive, office_lost, revision: lost.revision })
     }
 }
 

@@ -160,6 +160,7 @@ async fn a_group_changes_only_as_long_as_everything_it_rests_on_stands() {
         expected: first,
         record: group(1),
         registrations: vec![(N1, registered), (NodeId(2), Revision(0))],
+        silent: Vec::new(),
         office: Some(office),
     };
     let revision = done(records.change_group(&change).await);
@@ -182,6 +183,28 @@ async fn a_group_changes_only_as_long_as_everything_it_rests_on_stands() {
     assert!(office_lost);
     assert_eq!(found.unwrap().modified, revision);
     done(records.change_group(&GroupChange { office: None, ..change }).await);
+}
+
+/// C44: a node judged by its silence may have come back since, and touches its registration only when its process is another.
+#[tokio::test]
+async fn a_group_changes_on_a_nodes_silence_only_while_it_lasts() {
+    let (records, _, first) = initialised().await;
+    let registered = done(records.register(N1, Revision(0), &node(1)).await);
+    let session = session(&records).await;
+    done(records.announce(N1, RunId(registered.0), registered, session.id()).await);
+    let change = GroupChange {
+        group: G1,
+        expected: first,
+        record: group(1),
+        registrations: vec![(N1, registered)],
+        silent: vec![N1, NodeId(2)],
+        office: None,
+    };
+    let conflict = lost(records.change_group(&change).await);
+    assert_eq!((conflict.alive, conflict.registrations), (vec![N1], Vec::new()));
+    assert_eq!(conflict.group.unwrap().record, group(0), "nothing was changed");
+    session.close().await.unwrap();
+    done(records.change_group(&change).await);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ mod findings;
 mod recovery;
 
 /// How long another node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a change of leader may take before the caller is told to look again.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 /// Length of the leader lease of new groups, in milliseconds.

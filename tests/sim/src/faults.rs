@@ -373,7 +373,8 @@ pub(crate) fn elect(world: &mut World, group: GroupId, candidate: Option<NodeId>
     }
     world.counts.elections_forced += 1;
     let registrations = registered.iter().map(|(node, found)| (*node, found.revision)).collect();
-    let change = simplekv_meta::GroupChange { group, expected, record: next, registrations, office: None };
+    let (silent, office) = (Vec::new(), None);
+    let change = simplekv_meta::GroupChange { group, expected, record: next, registrations, silent, office };
     world.change_by_force(&change);
 }
 

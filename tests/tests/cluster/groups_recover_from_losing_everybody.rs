@@ -111,6 +111,7 @@ async fn an_operator_lets_a_group_go_on_with_what_is_left() {
 
     let done = admin.json("recover-group g1 --lost n3 --accept-data-loss").await.unwrap();
     assert_eq!((&done["done"], &done["chosen"]), (&Value::Bool(true), &plan["chosen"]));
+    assert_eq!(done["digest"], plan["digest"], "it was done by what was shown");
     cluster.healthy().await.unwrap();
     assert_full(&kv).await;
     let group = &admin.json("list-groups").await.unwrap()["groups"][0];

@@ -37,6 +37,7 @@ pub(super) async fn recover(
         min_in_sync: recover.min_in_sync.unwrap_or(0),
         accept_data_loss: false,
         expected: 0,
+        digest: String::new(),
     };
     let plan = Recovery::of(recover.group, node.recover_group(request.clone()).await?);
     if recover.dry_run || plan.obstacle.is_some() {
@@ -65,6 +66,7 @@ pub(super) async fn recover(
     request.to = plan.chosen_id;
     request.accept_data_loss = true;
     request.expected = plan.revision;
+    request.digest = plan.digest;
     let done = Recovery::of(recover.group, node.recover_group(request).await?);
     output.data(&done)?;
     done.obstacle.map_or(Ok(()), |what| Err(Failure::precondition(what, done.advice)))
@@ -128,6 +130,7 @@ impl Recovery {
             new_epoch: reply.new_epoch,
             new_lineage: reply.new_lineage,
             new_min_in_sync: reply.new_min_in_sync,
+            digest: reply.digest,
             losses: reply.losses,
             obstacle: text(reply.obstacle),
             advice: reply.advice,

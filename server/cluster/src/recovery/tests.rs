@@ -70,7 +70,7 @@ fn wish(lost: &[u32]) -> Wish {
 
 #[test]
 fn the_longest_log_becomes_the_history_of_another_lineage() {
-    let Recovery { chosen, change } = recover(&record(), Revision(9), &after_power_loss(), &wish(&[])).unwrap();
+    let Recovery { chosen, change, .. } = recover(&record(), Revision(9), &after_power_loss(), &wish(&[])).unwrap();
     assert_eq!(chosen, Member { node: NodeId(2), storage: StorageId(20) });
     let next = &change.record;
     assert_eq!((next.epoch, next.lineage, next.recovering), (Epoch(5), Lineage(1), false));
@@ -92,6 +92,34 @@ fn an_operator_may_choose_another_log_and_another_floor() {
     }
     let nobody = Wish { to: Some(NodeId(4)), ..Wish::default() };
     assert_eq!(recover(&record(), Revision(9), &after_power_loss(), &nobody), Err(Obstacle::NotEligible(NodeId(4))));
+}
+
+/// What is done must be what was shown.
+#[test]
+fn whatever_is_shown_changes_the_digest() {
+    let digest =
+        |left: &BTreeMap<NodeId, Remains>, wish: &Wish| recover(&record(), Revision(9), left, wish).unwrap().digest;
+    let shown = digest(&after_power_loss(), &wish(&[]));
+    assert_eq!(digest(&after_power_loss(), &wish(&[])), shown);
+    assert_eq!(digest(&after_power_loss(), &Wish { to: Some(NodeId(2)), ..Wish::default() }), shown, "the same choice");
+    let changes: [fn(&mut Remains); 6] = [
+        |found| found.replica.as_mut().unwrap().log_end = Lsn(81),
+        |found| found.replica.as_mut().unwrap().last_epoch = Epoch(3),
+        |found| found.replica.as_mut().unwrap().halted = Some(HaltCause::Conflict),
+        |found| found.replica = None,
+        |found| {
+            found.facts.run = RunId(50);
+            found.replica.as_mut().unwrap().identity.run = RunId(50);
+        },
+        |found| found.previous.clear(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut left = after_power_loss();
+        change(left.get_mut(&NodeId(3)).unwrap());
+        assert_ne!(digest(&left, &wish(&[3])), shown, "change {number}");
+    }
+    assert_ne!(digest(&after_power_loss(), &Wish { min_in_sync: Some(1), ..Wish::default() }), shown);
+    assert_ne!(digest(&after_power_loss(), &Wish { to: Some(NodeId(1)), ..Wish::default() }), shown);
 }
 
 #[test]
@@ -149,13 +177,58 @@ fn a_replica_that_may_return_is_waited_for_unless_an_operator_vouches() {
     }
 }
 
-/// What a run tells is worth nothing once another has registered: it may have lost what it told of.
+/// It lost its session, was vouched for, and writes its sign of life again before the change is made: its registration stays as it was.
+#[test]
+fn whoever_was_judged_by_silence_must_be_silent_still() {
+    let mut left = after_power_loss();
+    let mut absent = intact(3);
+    (absent.replica, absent.facts.live) = (None, None);
+    left.insert(NodeId(3), absent);
+    let recovery = recover(&record(), Revision(9), &left, &wish(&[3])).unwrap();
+    assert_eq!(recovery.change.silent, [NodeId(3)]);
+    let recovery = recover(&record(), Revision(9), &after_power_loss(), &wish(&[3])).unwrap();
+    assert_eq!(recovery.change.silent, [], "all of them are back as others");
+}
+
+/// What a run tells is worth nothing once another has registered: it may have lost what it told of. What the new one holds is not
+/// known before it says so.
 #[test]
 fn only_the_registered_run_speaks() {
     let mut left = after_power_loss();
     left.get_mut(&NodeId(2)).unwrap().facts.run = RunId(40);
-    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])).unwrap().chosen.node, NodeId(1));
+    let silent = Err(Obstacle::Silent(vec![NodeId(2)]));
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])), silent);
+    let asked = Wish { to: Some(NodeId(1)), ..Wish::default() };
+    assert_eq!(recover(&record(), Revision(9), &left, &asked), silent, "nobody has said that it is given up");
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[2])).unwrap().chosen.node, NodeId(1));
     assert!(recover_longest(&record(), Revision(9), &left).is_err(), "what it left has not been looked at");
+}
+
+/// All three are back and accounted for; the one with the longest log still reads it.
+#[test]
+fn what_an_ended_incarnation_left_is_looked_at_first() {
+    let mut left = after_power_loss();
+    left.get_mut(&NodeId(2)).unwrap().replica = None;
+    let silent = Err(Obstacle::Silent(vec![NodeId(2)]));
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])), silent);
+    assert_eq!(recover_longest(&record(), Revision(9), &left), silent);
+    left.insert(NodeId(2), came_back(2, 100));
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])).unwrap().chosen.node, NodeId(2));
+}
+
+/// Node 4 is out of sync. It may have more than anybody else for all that, so the controller waits until it has told.
+#[test]
+fn the_controller_waits_for_everybody_who_is_there() {
+    let mut learner = came_back(4, 120);
+    learner.previous.clear();
+    let told = learner.replica.take();
+    let mut left = after_power_loss();
+    left.insert(NodeId(4), learner.clone());
+    assert_eq!(recover_longest(&record(), Revision(9), &left), Err(Obstacle::Silent(vec![NodeId(4)])));
+    left.get_mut(&NodeId(4)).unwrap().facts.live = None;
+    assert_eq!(recover_longest(&record(), Revision(9), &left).unwrap().chosen.node, NodeId(2), "it is not there");
+    left.insert(NodeId(4), Remains { replica: told, ..learner });
+    assert_eq!(recover_longest(&record(), Revision(9), &left).unwrap().chosen.node, NodeId(4));
 }
 
 #[test]
@@ -192,6 +265,44 @@ fn a_restored_store_is_overruled_by_an_operator_alone() {
     assert_eq!(recovery.chosen.node, NodeId(1), "logs of earlier histories are none of this group's any more");
     assert_eq!(recovery.change.record.lineage, Lineage(3));
     assert_eq!(recover_longest(&record(), Revision(9), &lineage_ahead), Err(Obstacle::MetadataRegressed));
+}
+
+/// Node 1 was chosen, and lost its identity again before it began: nobody has given up anything yet.
+#[test]
+fn what_was_not_chosen_can_be_as_long_as_the_chosen_one_has_not_begun() {
+    let chosen = Member { node: NodeId(1), storage: StorageId(10) };
+    let begun = GroupRecord { epoch: Epoch(5), in_sync: vec![chosen], lineage: Lineage(1), ..record() };
+    let halted = |node: u32, log_end: u64, cause: HaltCause| {
+        let mut found = came_back(node, log_end);
+        found.replica.as_mut().unwrap().halted = Some(cause);
+        found
+    };
+    let mut lost = halted(1, 70, HaltCause::LineageEnded);
+    lost.facts.storage = StorageId(100);
+    lost.replica.as_mut().unwrap().identity.storage = StorageId(100);
+    lost.previous.push(StorageId(10));
+    let mut learner = came_back(4, 0);
+    learner.replica.as_mut().unwrap().lineage = Lineage(1);
+    let two_wait = [halted(2, 100, HaltCause::LineageEnded), halted(3, 80, HaltCause::LineageEnded)];
+    let left = remains(two_wait.clone().into_iter().chain([lost, learner.clone()]));
+    let recovery = recover(&begun, Revision(9), &left, &wish(&[])).unwrap();
+    assert_eq!(recovery.chosen.node, NodeId(2), "node 4 has been told of lineage 1 and holds nothing of it");
+    assert_eq!((recovery.change.record.lineage, recovery.change.record.epoch), (Lineage(2), Epoch(6)));
+    assert_eq!(recover_longest(&begun, Revision(9), &left).unwrap().chosen.node, NodeId(2));
+
+    // Once somebody holds a part of the later history, that is what counts; and who puts its log away has nothing to offer.
+    learner.replica.as_mut().unwrap().log_end = Lsn(1);
+    let mut later = left.clone();
+    later.insert(NodeId(4), learner);
+    assert_eq!(recover(&begun, Revision(9), &later, &wish(&[])).unwrap().chosen.node, NodeId(4));
+    let mut given_up = left.clone();
+    given_up.insert(NodeId(2), halted(2, 100, HaltCause::GivenUp));
+    assert_eq!(recover(&begun, Revision(9), &given_up, &wish(&[])).unwrap().chosen.node, NodeId(3));
+
+    // As long as the chosen one may begin it is never overruled, even if it has halted and not heard of it yet.
+    let waits = remains(two_wait.into_iter().chain([halted(1, 70, HaltCause::LineageEnded)]));
+    let can_go_on = Err(Obstacle::CanGoOn(vec![NodeId(1)]));
+    assert_eq!(recover(&begun, Revision(9), &waits, &wish(&[1])), can_go_on);
 }
 
 /// C65: a node that lost power twice lists both incarnations; a wiped one lists none, and the controller waits for an operator.

@@ -152,8 +152,9 @@ impl InSync {
     pub(crate) fn propose(&mut self, core: &mut Core, record: GroupRecord, registrations: Vec<(NodeId, Revision)>) {
         let Some(change) = self.change.as_mut() else { return };
         debug_assert!(matches!(change.phase, Phase::Preparing), "a change is proposed once");
-        let proposal = GroupChange { expected: self.revision, registrations, record: record.clone() };
-        let id = core.request(MetadataRequest::ChangeGroup(proposal));
+        let proposal =
+            GroupChange { expected: self.revision, registrations, silent: Vec::new(), record: record.clone() };
+        let id = core.request(MetadataRequest::ChangeGroup(Box::new(proposal)));
         change.phase = Phase::Proposed { id, record: Box::new(record) };
     }
 
@@ -221,8 +222,13 @@ impl InSync {
 
     /// Writes the old content again. Not the new one: that compares a registration and may be refused for ever.
     fn restore(&mut self, core: &mut Core) {
-        let restoring = GroupChange { expected: self.revision, registrations: Vec::new(), record: self.record.clone() };
-        let id = core.request(MetadataRequest::ChangeGroup(restoring));
+        let restoring = GroupChange {
+            expected: self.revision,
+            registrations: Vec::new(),
+            silent: Vec::new(),
+            record: self.record.clone(),
+        };
+        let id = core.request(MetadataRequest::ChangeGroup(Box::new(restoring)));
         if let Some(change) = self.change.as_mut() {
             change.phase = Phase::Restoring { id };
         }

@@ -4,13 +4,13 @@
 //! leads, or calls the store restored from a backup, on the strength of a hint.
 
 use simplekv_types::mutants::{Rule, is_broken};
-use simplekv_types::peer::Sender;
+use simplekv_types::peer::{Envelope, Sender};
 use simplekv_types::{GroupRecord, Lsn, Revision, Tick};
 
 use super::in_sync::Learned;
 use super::leader::Leader;
-use super::{HaltCause, Replica, RoleState};
-use crate::effect::{Alarm, Effect, MetadataRequest};
+use super::{HaltCause, Replica, RoleState, speaks_as_leader};
+use crate::effect::{Alarm, MetadataRequest};
 use crate::event::{Event, MetadataOutcome, RequestId};
 
 /// How much a record proves.
@@ -98,13 +98,9 @@ impl Replica {
 
     /// The group's record is this, or was.
     pub(super) fn observe(&mut self, now: Tick, record: GroupRecord, revision: Revision, certainty: Certainty) {
-        let newer = self.core.record.as_ref().is_none_or(|(_, known)| *known < revision);
         let known = self.core.record.as_ref().is_some_and(|(_, known)| *known == revision);
-        if !(newer || known && certainty == Certainty::Certain) {
+        if !(self.note_record(&record, revision) || known && certainty == Certainty::Certain) {
             return;
-        }
-        if newer {
-            self.core.record = Some((record.clone(), revision));
         }
         if record.lineage > self.core.lineage && !self.begin_lineage(now, &record) {
             return;
@@ -141,16 +137,38 @@ impl Replica {
         }
     }
 
-    /// Whether this event is the beginning of another lineage, which a replica that halted for the metadata store's sake takes part
-    /// in like any other: it is what a decision about a restored store looks like.
+    /// Keeps the record if it is newer than the one known; returns whether it is.
+    pub(super) fn note_record(&mut self, record: &GroupRecord, revision: Revision) -> bool {
+        let newer = self.core.record.as_ref().is_none_or(|(_, known)| *known < revision);
+        if newer {
+            self.core.record = Some((record.clone(), revision));
+        }
+        newer
+    }
+
+    /// Whether this event is the beginning of another lineage, which a replica that halted for the metadata store's sake, or because
+    /// the history before that one was none of its own, takes part in like any other.
     pub(super) fn is_another_beginning(&self, event: &Event) -> bool {
-        self.halted == Some(HaltCause::MetadataRegressed)
-            && matches!(event, Event::RecordSeen { record, .. } if record.lineage > self.core.lineage)
+        let may_act = matches!(self.halted, Some(HaltCause::MetadataRegressed | HaltCause::LineageEnded));
+        let known = self.core.lineage.max(self.ended_by);
+        may_act && matches!(event, Event::RecordSeen { record, .. } if record.lineage > known)
+    }
+
+    /// Whether the leader of the history that has replaced this replica's speaks to it. Nothing is said in an epoch before it is on
+    /// disk, and its lineage with it: that history has begun, and whoever comes after this leader has it from there. Before that the
+    /// chosen one may be lost with nothing done, and what is here may be the best that is left.
+    pub(super) fn is_told_to_give_up(&self, envelope: &Envelope) -> bool {
+        let Some((record, _)) = &self.core.record else { return false };
+        self.halted == Some(HaltCause::LineageEnded)
+            && self.is_for_us(envelope)
+            && speaks_as_leader(&envelope.message)
+            && record.leader.map(Sender::from) == Some(envelope.from)
+            && envelope.lineage >= record.lineage.max(self.ended_by)
     }
 
     /// The group goes on with another history. Whoever is in sync in it before having taken part in it was chosen: its log is that
     /// history. What anybody else holds is none of it, and cannot be told apart record by record: what is applied here, the history
-    /// may never have had. Returns whether this replica takes part.
+    /// may never have had. It is given up once that history's leader speaks. Returns whether this replica takes part.
     ///
     /// A hint is enough. Lineages never fall, and as long as the chosen one has not begun nobody else can take its place.
     fn begin_lineage(&mut self, now: Tick, record: &GroupRecord) -> bool {
@@ -166,7 +184,7 @@ impl Replica {
             self.core.alarm(Alarm::LineageEnded { current: record.lineage });
             self.halt(HaltCause::LineageEnded);
             self.halted = Some(HaltCause::LineageEnded);
-            self.core.push(Effect::Rebuild { lineage: record.lineage });
+            self.ended_by = record.lineage;
             return false;
         }
         self.halted = None;

@@ -98,7 +98,7 @@ impl Suspicion {
         if now >= agreed_since + stagger.saturating_mul(ahead) && now >= self.not_before && self.election.is_none() {
             self.not_before = now + stagger * 2;
             let proposed = ballot.change.record.clone();
-            self.election = Some((core.request(MetadataRequest::ChangeGroup(ballot.change)), proposed));
+            self.election = Some((core.request(MetadataRequest::ChangeGroup(Box::new(ballot.change))), proposed));
         }
     }
 

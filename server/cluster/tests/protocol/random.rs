@@ -103,14 +103,43 @@ fn lose_everybody(world: &mut World, seed: u64) -> bool {
         heal(world);
         return false;
     }
-    let lost = world.metadata.record.in_sync.iter().map(|member| member.node).collect();
-    let decided = world.recover(&Wish { lost, ..Wish::default() });
-    assert!(decided, "nothing stands in the way");
+    decide(world);
+    if rng.chance(400) {
+        lose_the_chosen_one(world, &mut rng);
+    }
     misbehave(world, &mut rng, ms(3000));
     if world.is_recoverable() {
         heal(world);
     }
     true
+}
+
+/// An operator vouches for everything.
+fn decide(world: &mut World) {
+    let lost = world.metadata.record.in_sync.iter().map(|member| member.node).collect();
+    let decided = world.recover(&Wish { lost, ..Wish::default() });
+    assert!(decided, "nothing stands in the way");
+}
+
+/// Before or soon after it has begun, whoever was chosen loses something, too.
+fn lose_the_chosen_one(world: &mut World, rng: &mut Rng) {
+    let Some(chosen) = world.metadata.record.in_sync.first().map(|member| member.node) else { return };
+    let pause = rng.below(ms(8));
+    world.run(pause);
+    // Under `always` it would keep its identity, and what it was chosen with may not be flushed yet.
+    if rng.chance(300) || world.settings.flush == FlushPolicy::Always {
+        world.wipe(chosen);
+    } else {
+        world.lose_power(chosen);
+    }
+    let pause = rng.below(ms(1500));
+    world.run(pause);
+    restart_all(world);
+    let pause = rng.below(ms(1500));
+    world.run(pause);
+    if !world.is_recoverable() {
+        decide(world);
+    }
 }
 
 /// Things fail at random for a while, and are written to.

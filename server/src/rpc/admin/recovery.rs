@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use simplekv_cluster::{Fate, Obstacle, Recovery, Remains, Wish, candidates, fates, recover};
+use simplekv_cluster::{Fate, Recovery, Remains, Wish, candidates, fates, recover};
 use simplekv_meta::{Cas, GroupChange, Records, Versioned};
 use simplekv_proto::v1;
-use simplekv_types::{GroupId, GroupRecord, Lsn, Member, NodeId, RecoveryPolicy};
+use simplekv_types::{GroupId, GroupRecord, NodeId, RecoveryPolicy};
 use tonic::Status;
 use tracing::warn;
 
@@ -13,6 +13,9 @@ use super::record_failure;
 use crate::remains::{self, Found, cause_name};
 use crate::rpc::status;
 use crate::shared::Shared;
+
+mod losses;
+mod obstacles;
 
 /// How often a change of the policy is tried while others change the record.
 const ATTEMPTS: usize = 10;
@@ -41,11 +44,12 @@ pub(super) async fn recover_group(
     let mut reply = picture(found, &left, &remains);
     match recover(&found.record, found.modified, &remains, &wish) {
         Err(obstacle) => {
-            (reply.obstacle, reply.advice) = explain(id, &found.record, &wish, &obstacle);
+            (reply.obstacle, reply.advice) = obstacles::explain(id, &found.record, &wish, &obstacle);
         }
         Ok(recovery) => {
             tell_plan(&mut reply, &found.record, &remains, &recovery);
             if request.accept_data_loss {
+                check_seen(id, request, &recovery.digest)?;
                 execute(records, id, recovery).await?;
                 reply.done = true;
             }
@@ -66,6 +70,14 @@ fn check(id: GroupId, record: &GroupRecord, wish: &Wish) -> Result<(), Status> {
         }
         None => Ok(()),
     }
+}
+
+/// What is done is what was shown.
+fn check_seen(id: GroupId, request: &v1::RecoverGroupRequest, digest: &str) -> Result<(), Status> {
+    if request.digest.is_empty() || request.digest == digest {
+        return Ok(());
+    }
+    Err(status::refused(format!("what is left of {id} has changed since you decided; look at it again")))
 }
 
 fn picture(
@@ -115,136 +127,27 @@ fn tell_plan(
     reply.new_epoch = next.epoch.0;
     reply.new_lineage = next.lineage.0;
     reply.new_min_in_sync = next.min_in_sync;
-    reply.losses = losses(record, remains, recovery.chosen.node);
-}
-
-/// What may be lost if this node's log becomes the history, as far as that is known.
-fn losses(record: &GroupRecord, remains: &BTreeMap<NodeId, Remains>, chosen: NodeId) -> Vec<String> {
-    let told = || remains.iter().filter_map(|(node, found)| Some((*node, found.traces()?)));
-    let Some(own) = remains.get(&chosen).and_then(Remains::traces) else { return Vec::new() };
-    let mut losses = Vec::new();
-    let ahead = told().filter(|(_, traces)| traces.epoch > record.epoch || traces.lineage > record.lineage);
-    if let Some((node, traces)) = ahead.max_by_key(|(_, traces)| (traces.lineage, traces.epoch)) {
-        losses.push(format!(
-            "the metadata store was restored from an older state: {node} has taken part in epoch {}, the group's record knows of {}",
-            traces.epoch, record.epoch
-        ));
-    }
-    let committed = told().map(|(_, traces)| traces.high_watermark).max().unwrap_or(Lsn::ZERO);
-    if own.log_end == Lsn::ZERO {
-        losses.push(format!("{chosen} holds nothing: the group begins empty"));
-    } else if committed > own.log_end {
-        losses.push(format!(
-            "{} committed records are lost for certain: {chosen} ends at record {}, and everything below {committed} was committed",
-            committed - own.log_end,
-            own.log_end
-        ));
-    } else {
-        losses.push(format!(
-            "of what is known to be committed, all below record {committed}, nothing is lost: {chosen} holds the records below {}",
-            own.log_end
-        ));
-    }
-    for (node, traces) in told().filter(|(node, _)| *node != chosen) {
-        if (traces.last_epoch, traces.log_end) > (own.last_epoch, own.log_end) {
-            losses.push(format!("the log of {node} reaches further, to record {}: that is given up", traces.log_end));
-        }
-    }
-    for (member, fate) in fates(record, remains) {
-        if !matches!(fate, Fate::Ended | Fate::Halted) {
-            losses.push(format!(
-                "what {} had acknowledged and nobody else holds is lost, and nobody can tell what that is",
-                member.node
-            ));
-        }
-    }
-    losses.push(
-        "writes acknowledged within the last moments before the loss may be missing although they were in sync"
-            .to_owned(),
-    );
-    losses
-}
-
-/// An obstacle in a sentence, and what to do about it.
-fn explain(id: GroupId, record: &GroupRecord, wish: &Wish, obstacle: &Obstacle) -> (String, String) {
-    match obstacle {
-        Obstacle::NeverLed => (
-            format!("{id} has never had a leader, so nothing can be lost"),
-            format!("see what it waits for with `simplekv-admin explain group {id}`"),
-        ),
-        Obstacle::CanGoOn(nodes) => (
-            format!("{} {} everything that was acknowledged: {id} goes on by itself", listed(nodes), holds(nodes)),
-            format!("see what it waits for with `simplekv-admin explain group {id}`"),
-        ),
-        Obstacle::MayReturn(doubtful) => (doubts(doubtful), return_or_vouch(id, wish, doubtful)),
-        Obstacle::NobodyLeft => (
-            format!("no replica of {id} has told what it holds"),
-            format!("start at least one of {}, and ask again", listed(&record.replicas)),
-        ),
-        Obstacle::NotEligible(node) => (
-            format!("{node} cannot be the one: it does not answer, has halted, or belongs to an earlier history"),
-            "choose one of those marked as possible, or leave out --to for the longest log".to_owned(),
-        ),
-        Obstacle::ImpossibleFloor => {
-            (format!("{id} has {} replicas", record.replicas.len()), "give --min-in-sync from 1 to that".to_owned())
-        }
-        // What only the controller refuses.
-        Obstacle::MetadataRegressed | Obstacle::NothingLeft => (format!("{obstacle:?}"), String::new()),
-    }
-}
-
-fn doubts(doubtful: &[(Member, Fate)]) -> String {
-    let each = doubtful.iter().map(|(member, fate)| {
-        let node = member.node;
-        match fate {
-            Fate::Absent => format!("{node} is registered and does not answer: it may hold everything that was acknowledged"),
-            Fate::Replaced => format!(
-                "{node} came back with a directory that was never the one it acknowledged with: that may still exist elsewhere"
-            ),
-            Fate::Distrusted => format!("{node} has reported that its storage failed, and has not come back yet"),
-            Fate::Unknown => format!("{node} is not registered any more: nothing is known of what it held"),
-            Fate::Lives | Fate::Halted | Fate::Ended => format!("{node} is accounted for"),
-        }
-    });
-    each.collect::<Vec<_>>().join("; ")
-}
-
-fn return_or_vouch(id: GroupId, wish: &Wish, doubtful: &[(Member, Fate)]) -> String {
-    let returning: Vec<NodeId> = doubtful
-        .iter()
-        .filter(|(_, fate)| matches!(fate, Fate::Absent | Fate::Distrusted))
-        .map(|(member, _)| member.node)
-        .collect();
-    let nodes: BTreeSet<NodeId> =
-        doubtful.iter().map(|(member, _)| member.node).chain(wish.lost.iter().copied()).collect();
-    let nodes: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
-    let vouch = format!(
-        "if that is gone for ever, and no process with it still runs, say so: simplekv-admin recover-group {id} --lost {}",
-        nodes.join(",")
-    );
-    if returning.is_empty() { vouch } else { format!("start {}; {vouch}", listed(&returning)) }
-}
-
-fn listed(nodes: &[NodeId]) -> String {
-    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn holds(nodes: &[NodeId]) -> &'static str {
-    if nodes.len() == 1 { "holds" } else { "hold" }
+    reply.digest.clone_from(&recovery.digest);
+    reply.losses = losses::of(record, remains, recovery.chosen.node);
 }
 
 async fn execute(records: &Records, id: GroupId, recovery: Recovery) -> Result<(), Status> {
-    let Recovery { chosen, change } = recovery;
+    let Recovery { chosen, change, .. } = recovery;
     let proposed = change.record.clone();
     let change = GroupChange {
         group: id,
         expected: change.expected,
         record: change.record,
         registrations: change.registrations,
+        silent: change.silent,
         office: None,
     };
     match records.change_group(&change).await {
         Ok(Cas::Done { .. }) => (),
+        Ok(Cas::Lost(conflict)) if !conflict.alive.is_empty() => {
+            let alive = conflict.alive.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ");
+            return Err(status::refused(format!("{alive} shows a sign of life; look at {id} again")));
+        }
         Ok(Cas::Lost(_)) => {
             return Err(status::refused(format!("{id} or one of its nodes has changed meanwhile; look at it again")));
         }
@@ -275,7 +178,14 @@ pub(super) async fn set_policy(records: &Records, id: GroupId, policy: RecoveryP
             return Ok(());
         }
         let record = GroupRecord { recovery: policy, ..record };
-        let change = GroupChange { group: id, expected: modified, record, registrations: Vec::new(), office: None };
+        let change = GroupChange {
+            group: id,
+            expected: modified,
+            record,
+            registrations: Vec::new(),
+            silent: Vec::new(),
+            office: None,
+        };
         match records.change_group(&change).await {
             Ok(Cas::Done { .. }) => return Ok(()),
             // Read again: if it was this change after all, there is nothing left to do.
@@ -310,5 +220,23 @@ fn fate_name(fate: Fate) -> &'static str {
         Fate::Distrusted => "distrusted",
         Fate::Absent => "absent",
         Fate::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_changed_since_it_was_shown_is_not_done() {
+        let check = |shown: &str, found: &str| {
+            let request = v1::RecoverGroupRequest { digest: shown.to_owned(), ..v1::RecoverGroupRequest::default() };
+            check_seen(GroupId(1), &request, found)
+        };
+        assert!(check("1f", "1f").is_ok());
+        assert!(check("", "1f").is_ok(), "nothing was shown that it could differ from");
+        let refused = check("1f", "20").unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+        assert_eq!(refused.message(), "what is left of g1 has changed since you decided; look at it again");
     }
 }

@@ -90,7 +90,7 @@ impl World {
                 (group, MetadataOutcome::Read(Some(self.store.group(group))))
             }
             Ask::Replica(group, MetadataRequest::ChangeGroup(change)) => {
-                (group, self.change(asker, group, change, None))
+                (group, self.change(asker, group, *change, None))
             }
             Ask::Controller(group, change, office) => (group, self.change(asker, group, change, Some(office))),
         };
@@ -112,8 +112,8 @@ impl World {
         change: GroupChange,
         office: Option<simplekv_meta::Office>,
     ) -> MetadataOutcome {
-        let GroupChange { expected, registrations, record } = change;
-        let change = simplekv_meta::GroupChange { group, expected, record, registrations, office };
+        let GroupChange { expected, registrations, silent, record } = change;
+        let change = simplekv_meta::GroupChange { group, expected, record, registrations, silent, office };
         let before = self.store.group(group).0;
         let outcome = self.store.change_group(&change);
         self.note(|| format!("store: {asker:?} {} -> {}", describe(&change.record), name(&outcome)));
@@ -304,7 +304,7 @@ impl World {
         for effect in effects {
             match effect {
                 ControllerEffect::ChangeGroup { id: request, group, change } => {
-                    let ask = Ask::Controller(group, change, office);
+                    let ask = Ask::Controller(group, *change, office);
                     self.ask(Asker::Controller { node: id, run }, request, ask);
                 }
                 // No group here may go on without what it acknowledged.

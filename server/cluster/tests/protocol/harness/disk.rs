@@ -71,9 +71,10 @@ impl Disk {
         self.truncations = 0;
     }
 
-    /// The directory continues as another incarnation.
-    pub(crate) fn renew(&mut self, storage: StorageId) {
-        self.previous.push(std::mem::replace(&mut self.identity.storage, storage));
+    /// The directory continues as another incarnation. `ended`: whether the present one has ended for certain.
+    pub(crate) fn renew(&mut self, storage: StorageId, ended: bool) {
+        let before = std::mem::replace(&mut self.identity.storage, storage);
+        self.previous.extend(ended.then_some(before));
         self.lossy = false;
     }
 

@@ -33,7 +33,8 @@ impl Metadata {
         let same = |(node, revision): &(NodeId, Revision)| {
             self.registrations.get(node).map_or(Revision(0), |registration| registration.revision) == *revision
         };
-        if change.expected != self.record_revision || !change.registrations.iter().all(same) {
+        let silent = change.silent.iter().all(|node| !self.live.contains_key(node));
+        if change.expected != self.record_revision || !change.registrations.iter().all(same) || !silent {
             return MetadataOutcome::Lost { current: Some(self.read()) };
         }
         self.record = change.record.clone();

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use simplekv_cluster::{
     Config, Controller, ControllerEffect, ControllerEvent, Decision, Effect, Event, MetadataOutcome, MetadataRequest,
-    Recovery, Refusal, Remains, Replica, RequestId, Role, StartFacts, Timing, Window, Wish, recover, resume_or_renew,
+    Recovery, Refusal, Remains, Replica, RequestId, Role, StartFacts, Timing, Window, Wish, has_ended, recover,
+    resume_or_renew,
 };
 use simplekv_types::peer::{Envelope, Message, Sender};
 use simplekv_types::{

@@ -13,7 +13,8 @@ impl World {
             && !fresh
         {
             self.next_storage += 1;
-            node.disk.renew(StorageId(self.next_storage << 96));
+            let ended = has_ended(reason, &node.disk.identity, registration);
+            node.disk.renew(StorageId(self.next_storage << 96), ended);
             self.trace.push(format!("{}: another incarnation ({reason:?})", id.0));
         }
         let (storage, nonce) = (node.disk.identity.storage, self.next_nonce);

@@ -17,7 +17,7 @@ impl World {
     pub(crate) fn recover(&mut self, wish: &Wish) -> bool {
         let (record, revision) = self.metadata.read();
         match recover(&record, revision, &self.remains(), wish) {
-            Ok(Recovery { chosen, change }) => {
+            Ok(Recovery { chosen, change, .. }) => {
                 self.note(format!("operator: goes on with {}", name(chosen)));
                 let outcome = self.metadata.change(&change);
                 assert!(matches!(outcome, MetadataOutcome::Succeeded { .. }), "nothing happens in between");
