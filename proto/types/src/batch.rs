@@ -8,7 +8,7 @@ use crate::{Epoch, GroupTime, Lineage, Lsn};
 ///
 /// A batch is written by the leader of one epoch and carries whatever waited when it was written: whole commands, each with its
 /// dedupe rows. It is never split, so nobody ever sees half a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Batch {
     /// The history this batch belongs to.
     pub lineage: Lineage,

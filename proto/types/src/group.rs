@@ -44,7 +44,7 @@ impl Leadership {
 
 /// The record of one group. It changes only by compare-and-set on its revision: elections by the controller or by suspecting
 /// in-sync followers, the beginning of another lineage by an operator or the controller, everything else by the leader.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupRecord {
     /// Number of the current leadership; 0 before the first election.
     pub epoch: Epoch,

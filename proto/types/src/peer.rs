@@ -6,7 +6,7 @@ use crate::{Batch, ClusterId, Epoch, GroupId, GroupTime, Leadership, Lineage, Ls
 
 /// A message with everything that decides whether it still means something. The receiver drops what belongs to a lower epoch, an
 /// older run or another cluster, and adopts a higher epoch before anything else.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Envelope {
     /// The sender's cluster.
     pub cluster: ClusterId,
@@ -42,7 +42,7 @@ impl From<Leadership> for Sender {
 }
 
 /// The messages. Ticks are always of the clock of the node named in the field: they are echoed, never compared across nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message {
     /// Leader → replica: records, and the heartbeat.
     Append(Append),
@@ -85,7 +85,7 @@ pub enum Message {
 }
 
 /// Records for a replica, or just a sign of life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Append {
     /// First LSN after the record that must be there before: `batches` begin here.
     pub prev_end: Lsn,
@@ -107,7 +107,7 @@ pub struct Append {
 }
 
 /// A read lease granted to a follower: valid from the follower's own send time of the request it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     /// The request's send time on the *follower's* clock.
     pub requested_at: Tick,
@@ -118,7 +118,7 @@ pub struct Grant {
 }
 
 /// What a replica provably holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AppendAck {
     /// First LSN not known to equal the leader's log *in this epoch* (and, under `always`, not flushed). Never the log end.
     pub verified_end: Lsn,
@@ -131,7 +131,7 @@ pub struct AppendAck {
 }
 
 /// Where a follower's log parts from the leader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reject {
     /// The `prev_end` refused: which of the leader's attempts this answers.
     pub refused: Lsn,

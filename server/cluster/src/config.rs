@@ -6,7 +6,7 @@ use simplekv_types::peer::Sender;
 use simplekv_types::{ClusterId, Epoch, FlushPolicy, GroupId, GroupTime, Lineage, Lsn};
 
 /// Who a replica is and how it behaves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// The cluster; messages of another one are dropped.
     pub cluster: ClusterId,
@@ -26,7 +26,7 @@ pub struct Config {
 
 /// The protocol's time constants. The length of the leader lease is not here: it is in the group's record, because it may change
 /// only together with the epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Timing {
     /// A leader that has sent a replica nothing for this long sends a heartbeat. Default 50 ms.
     pub heartbeat: Duration,
@@ -88,7 +88,7 @@ impl Default for Timing {
 }
 
 /// How much may be on its way to one follower, unacknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Appends that carry records. At least 1.
     pub appends: usize,
@@ -105,7 +105,7 @@ impl Default for Window {
 }
 
 /// What a replica's storage holds when it starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recovered {
     /// First LSN that can still be read as raw batches.
     pub log_start: Lsn,

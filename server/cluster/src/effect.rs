@@ -9,7 +9,7 @@ use crate::event::{BatchHeader, RequestId};
 
 /// An output of [`Replica::next_effect`](crate::Replica::next_effect). Effects are executed in the order given. What each variant
 /// says about *when* is part of the protocol's safety.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Publish [`Replica::serving`](crate::Replica::serving) before executing what follows: a lease or role ends here, and a
     /// message that follows tells somebody that it has.
@@ -110,7 +110,7 @@ pub enum Effect {
 }
 
 /// What to write to the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Appending {
     /// The batch that was just proposed.
     Proposed(BatchHeader),
@@ -121,7 +121,7 @@ pub enum Appending {
 }
 
 /// Something to be done in the metadata store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MetadataRequest {
     /// Read the group's record linearizably.
     ReadGroup,
@@ -130,7 +130,7 @@ pub enum MetadataRequest {
 }
 
 /// A compare-and-set of a group's record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupChange {
     /// The record's revision must be this one.
     pub expected: Revision,
@@ -143,7 +143,7 @@ pub struct GroupChange {
 }
 
 /// What a replica is in its epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Follows a leader, or waits for one.
     Follower,
@@ -154,7 +154,7 @@ pub enum Role {
 }
 
 /// How a planned transfer of leadership ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransferOutcome {
     /// The other replica was elected.
     Elected {
@@ -172,7 +172,7 @@ pub enum TransferOutcome {
 }
 
 /// Something that should not happen, for operators.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Alarm {
     /// This node's wall clock is far ahead of the group's time, which now follows it slowly.
     ClockJumped {

@@ -72,7 +72,7 @@ pub enum Event {
 }
 
 /// A batch without its records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchHeader {
     /// The history it belongs to.
     pub lineage: Lineage,
@@ -111,7 +111,7 @@ impl BatchHeader {
 }
 
 /// What the metadata store says about a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodeFacts {
     /// The node.
     pub node: NodeId,

@@ -12,7 +12,7 @@ use simplekv_types::{GroupTime, Tick};
 const JUMP_MS: u64 = 10_000;
 
 /// Follows the group's time, on leaders by writing it, on followers by hearing it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct GroupClock {
     /// The group's time at a reading of this node's own clock. `None` until the first is written or heard: there is nothing yet
     /// that a wall clock could have jumped from.

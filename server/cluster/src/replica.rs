@@ -46,7 +46,7 @@ const HELD_MAX: usize = 16;
 ///
 /// Contract: after every [`step`](Self::step), take effects until [`next_effect`](Self::next_effect) returns `None` before anything
 /// else. The crate's documentation says what the driver owes.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
     pub(crate) core: Core,
     pub(crate) role: RoleState,
@@ -85,7 +85,7 @@ pub enum HaltCause {
 }
 
 /// The role, with what exists only in it.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RoleState {
     Follower(Box<Follower>),
     Leader(Box<Leader>),

@@ -6,7 +6,7 @@ use crate::effect::Role;
 use crate::event::BatchHeader;
 
 /// What a replica may answer, and who leads. Small, to be copied into something that reading threads share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Serving {
     /// The epoch.
     pub epoch: Epoch,

@@ -14,7 +14,7 @@ use crate::failover::Nodes;
 use crate::group_clock::GroupClock;
 
 /// The part of a replica that roles come and go on.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Core {
     pub(crate) config: Config,
     /// When this process began to take part: whatever an earlier process promised, it promised before.

@@ -5,7 +5,7 @@ use simplekv_types::{Epoch, Lsn};
 /// The epochs of a log with the LSN each begins at.
 ///
 /// Two logs that agree on the epoch of a record agree on everything before it: the comparison of logs needs nothing else.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Epochs {
     /// Invariant: strictly ascending in both.
     starts: Vec<(Epoch, Lsn)>,

@@ -11,7 +11,7 @@ use crate::effect::{Alarm, Appending, Effect};
 
 /// A replica that does not lead, in one epoch. A new epoch begins with a new one of these: nothing that was verified, asked for or
 /// promised in another epoch carries over.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Follower {
     /// Who leads the epoch, once known.
     pub(crate) leader: Option<Sender>,

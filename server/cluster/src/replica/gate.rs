@@ -7,7 +7,7 @@ use simplekv_types::{Member, Tick};
 /// An older leader answers reads only while *every* one of its in-sync replicas, this one among them, supports it. So this replica's
 /// own last acknowledgement bounds every older lease, and waiting one lease from there is enough, however many leaders there were.
 /// If all who may hold a lease say that they dropped it, nothing needs to be waited for.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Gate {
     opens_at: Tick,
     /// Who has not said yet that it dropped every older lease and role.

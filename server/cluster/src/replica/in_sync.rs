@@ -12,7 +12,7 @@ use crate::effect::{GroupChange, MetadataRequest};
 use crate::event::{MetadataOutcome, RequestId};
 
 /// The in-sync set as confirmed, and the change on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct InSync {
     /// The group's record as last confirmed in this epoch.
     pub(crate) record: GroupRecord,
@@ -28,7 +28,7 @@ pub(crate) struct InSync {
 }
 
 /// A change of the record by its leader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Change {
     pub(crate) join: Option<Join>,
     pub(crate) leave: Option<Leave>,
@@ -36,7 +36,7 @@ pub(crate) struct Change {
 }
 
 /// A replica that joins the in-sync set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Join {
     pub(crate) member: Member,
     /// The run whose acknowledgements showed that it has caught up.
@@ -49,7 +49,7 @@ pub(crate) struct Join {
 }
 
 /// A replica that leaves the in-sync set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leave {
     pub(crate) member: Member,
     /// The attempt to revoke its read lease.
@@ -61,7 +61,7 @@ pub(crate) struct Leave {
 }
 
 /// Where a change is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     /// Nothing was sent: it can be abandoned.
     Preparing,

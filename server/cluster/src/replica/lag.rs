@@ -12,7 +12,7 @@ const SAMPLES: u32 = 16;
 
 /// The ends a leader's log had within the last lag time, so that a follower can be measured against what it had time to fetch and
 /// not against what was just written.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PastEnds {
     lag_time: Duration,
     /// Samples, oldest first: before this time, and since the sample before it at the latest, the log ended here.

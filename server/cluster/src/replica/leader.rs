@@ -20,7 +20,7 @@ use crate::event::BatchHeader;
 use crate::lease;
 
 /// A replica that leads, in one epoch, which never changes: a batch it stamps can belong to no other.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leader {
     pub(crate) in_sync: InSync,
     /// Every other replica that records are sent to: assigned ones, in sync or learning, and whoever else is in sync.

@@ -8,7 +8,7 @@ use crate::config::{Recovered, Timing};
 use crate::event::BatchHeader;
 
 /// Where the log begins and ends, and how much of it is on disk. The records themselves are the driver's.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
     /// First LSN that can still be read as raw batches. Invariant: at most `end`.
     pub(crate) start: Lsn,

@@ -10,7 +10,7 @@ use super::core::Core;
 use crate::effect::{Alarm, Effect};
 
 /// The probes of one leader.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct AppendProbe {
     next_id: u64,
     /// The probe on its way, and since when.

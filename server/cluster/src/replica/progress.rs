@@ -10,7 +10,7 @@ use super::log::Log;
 use crate::config::Window;
 
 /// How records flow to a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Flow {
     /// The logs agree, or are believed to: records are sent as they come, without waiting for answers.
     Streaming {
@@ -25,7 +25,7 @@ pub(crate) enum Flow {
 }
 
 /// One replica as its leader sees it, in one epoch.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Progress {
     pub(crate) node: NodeId,
     /// Who answers there; `None` before the first answer.

@@ -7,7 +7,7 @@ use simplekv_types::{Lsn, Tick};
 
 /// The lease as its holder sees it. Every acknowledgement asks for one; a grant names the request it answers and counts from the
 /// time that request was *sent*, so that a grant that sat in a socket is worth nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ReadLease {
     until: Tick,
     /// Requests sent at this time or before are not outstanding: a grant that answers one of them is void.
@@ -42,7 +42,7 @@ impl ReadLease {
 }
 
 /// How old a replica's applied state is at most, for reads of bounded staleness.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Freshness {
     as_of: Option<Tick>,
     /// A promise that holds once everything below is applied. One at a time: under a steady stream of writes the newest would never

@@ -6,7 +6,7 @@ use super::{Replica, RoleState};
 use crate::effect::Role;
 
 /// What a replica knows of itself and, if it leads, of the others. A copy, for display.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Status {
     /// The history.
     pub lineage: Lineage,
@@ -41,7 +41,7 @@ pub struct Status {
 }
 
 /// A follower as its leader sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FollowerStatus {
     /// The node.
     pub node: NodeId,

@@ -20,7 +20,7 @@ use crate::failover::{self, Standing, elect, has_ended};
 const PATIENCE_DOUBLINGS: u32 = 3;
 
 /// A follower's doubts about its leader, in one epoch.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Suspicion {
     /// Since when this replica has doubted.
     since: Option<Tick>,

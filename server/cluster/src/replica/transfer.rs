@@ -8,7 +8,7 @@ use crate::effect::{Effect, TransferOutcome};
 use crate::failover::{self, elect};
 
 /// A planned transfer: no writes are admitted until it ends, so that the successor can be given everything first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Transfer {
     pub(crate) to: Member,
     pub(crate) deadline: Tick,
