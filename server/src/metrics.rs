@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     pub(crate) lane_commands: AtomicU64,
     /// Linearizable reads answered under a follower's lease, without a word to the leader.
     pub(crate) follower_reads: AtomicU64,
+    /// Messages for other replicas, acknowledgements and signs of life included.
+    pub(crate) peer_messages: AtomicU64,
     pub(crate) failed_commands: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) resp_connections: AtomicU64,
@@ -66,6 +68,7 @@ impl Metrics {
             "Reads answered here while another node leads",
             count(&self.follower_reads),
         );
+        registry.register("peer_messages", "Messages sent to other replicas", count(&self.peer_messages));
         registry.register("failed_commands", "Commands answered with an error", count(&self.failed_commands));
         registry.register("rejected_requests", "Requests refused because a limit was reached", count(&self.rejected));
         registry.register(

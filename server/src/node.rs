@@ -106,7 +106,7 @@ impl Node {
         let mirror = Mirror::start(store, keys, MirrorOptions::default());
         let stopping = CancellationToken::new();
         let shared = Arc::new(Shared::new(config, mirror.subscribe(), stopping.clone()));
-        let peers = Peers::new(shared.routing_changes());
+        let peers = Peers::new(Arc::clone(&shared));
         let (fatal_out, fatal) = watch::channel(None);
         let (news, news_in) = mpsc::unbounded_channel::<News>();
         let tasks = TaskTracker::new();

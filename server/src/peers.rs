@@ -18,7 +18,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, info};
 
+use crate::metrics::Metrics;
 use crate::routing::Routing;
+use crate::shared::Shared;
 
 /// Messages waiting on one link. The protocol bounds what a leader sends ahead, so a full queue means a stalled peer.
 const QUEUE: usize = 1024;
@@ -30,27 +32,30 @@ const FRAMES_AHEAD: usize = 4;
 /// The links of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
-    shared: Arc<Shared>,
+    inner: Arc<Links>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Links {
+    node: Arc<Shared>,
     routing: watch::Receiver<Arc<Routing>>,
     links: Mutex<HashMap<(NodeId, GroupId), mpsc::Sender<Envelope>>>,
 }
 
 impl Peers {
-    /// No links yet; each is opened by the first message over it. `routing` tells where nodes are.
-    pub(crate) fn new(routing: watch::Receiver<Arc<Routing>>) -> Self {
-        Self { shared: Arc::new(Shared { routing, links: Mutex::default() }) }
+    /// No links yet; each is opened by the first message over it.
+    pub(crate) fn new(node: Arc<Shared>) -> Self {
+        let routing = node.routing_changes();
+        Self { inner: Arc::new(Links { node, routing, links: Mutex::default() }) }
     }
 
     /// Sends, or drops if the link is stalled. Never waits.
     pub(crate) fn send(&self, envelope: Envelope) {
-        let mut links = self.shared.links.lock();
+        Metrics::add(&self.inner.node.metrics().peer_messages, 1);
+        let mut links = self.inner.links.lock();
         let link = links.entry((envelope.to, envelope.group)).or_insert_with(|| {
             let (sender, queue) = mpsc::channel(QUEUE);
-            tokio::spawn(run(envelope.to, self.shared.routing.clone(), queue));
+            tokio::spawn(run(envelope.to, self.inner.routing.clone(), queue));
             sender
         });
         if link.try_send(envelope).is_err() {

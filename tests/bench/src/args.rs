@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Compare(Compare),
     /// Compare the gRPC lane at 64 operations a frame with unary calls
     Lane(Lane),
+    /// Read linearizably from three replicas: which share each answers, and what an answer costs it
+    Spread(Spread),
     /// Kill the current leader again and again while clients write, then look for every write
     Failover(Failover),
     /// Kill all nodes at once while clients write, every other time etcd with them, start all again, then look for every write
@@ -156,6 +158,22 @@ pub(crate) struct Blackout {
     /// When the log reaches the disk
     #[arg(long, default_value_t = FlushPolicy::Always)]
     pub(crate) flush: FlushPolicy,
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Spread {
+    /// How often it is measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Length of each round
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// How many different keys there are
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: u64,
+    /// How many tasks read at a time
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) tasks: u16,
 }
 
 #[derive(Clone, Debug, Group)]

@@ -159,7 +159,7 @@ fn table(rows: &[Row]) -> String {
 }
 
 /// The middle one; of an even number the mean of the middle two. Nothing of nothing.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.collect();
     sorted.sort_by(f64::total_cmp);
     let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);

@@ -19,6 +19,7 @@ mod machine;
 mod meter;
 mod redis;
 mod resp;
+mod spread;
 mod workload;
 mod writers;
 
@@ -53,6 +54,7 @@ fn run(args: Args) -> Result<bool> {
                 Command::Client(load) => client::run(&load).await.map(|()| true),
                 Command::Compare(compare) => compare::run(&compare).await.map(|()| true),
                 Command::Lane(lane) => lane::run(&lane).await.map(|()| true),
+                Command::Spread(spread) => spread::run(&spread).await,
                 Command::Failover(failover) => failover::run(&failover).await,
                 Command::Blackout(blackout) => blackout::run(&blackout).await,
                 Command::Chaos(chaos) => chaos::run(&chaos).await,

@@ -144,7 +144,7 @@ impl Node {
                 inbox.push_back(Event::Metadata { id, outcome });
             }
             Effect::Metadata { id, request: MetadataRequest::ChangeGroup(change) } => {
-                around.requests.push(Request { node: self.id, run: self.run, id, change, awaited: true });
+                around.requests.push(Request { node: self.id, run: self.run, id, change: *change, awaited: true });
             }
             Effect::Probe { id } => inbox.push_back(Event::Probed { id }),
             Effect::RoleChanged { epoch, role, .. } => {

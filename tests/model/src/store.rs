@@ -74,7 +74,7 @@ impl Store {
         controller.step(Tick::ZERO, ControllerEvent::NodesSeen(facts));
         controller.step(in_office, ControllerEvent::Transfer { ticket: 0, group, to: Some(to) });
         std::iter::from_fn(|| controller.next_effect()).find_map(|effect| match effect {
-            ControllerEffect::ChangeGroup { change, .. } => Some(change),
+            ControllerEffect::ChangeGroup { change, .. } => Some(*change),
             ControllerEffect::Inspect { .. } | ControllerEffect::TransferEnded { .. } => None,
         })
     }

@@ -180,7 +180,7 @@ fn heal(world: &mut World) {
 
 /// Whichever one node fails, and however: the others go on before long.
 fn do_without_one(world: &mut World, rng: &mut Rng) {
-    world.settings.patience.total = Duration::from_secs(60);
+    world.settings.patience.total = Duration::from_nanos(2 * world.longest_outage());
     let is_idle = rng.chance(300);
     if is_idle {
         world.retire_clients();
@@ -191,7 +191,8 @@ fn do_without_one(world: &mut World, rng: &mut Rng) {
         let nodes: Vec<NodeId> = world.machines.keys().copied().collect();
         let Some(&node) = rng.pick(&nodes) else { return };
         let how = rng.below(4);
-        if rng.chance(300) {
+        // Where a leader may be in sync alone, it may be the only one that has everything by then.
+        if world.settings.min_in_sync > 1 && rng.chance(300) {
             one_after_the_other(world, rng, node);
         }
         world.note(|| format!("--- without {node} ({how})"));

@@ -102,7 +102,9 @@ impl World {
             Looked::Answer(answer, proof) => {
                 // The reading thread may be held up before it looks at the clock again.
                 let held_up = self.rng.chance(self.troubles.reader);
-                let after = if held_up { self.rng.below(ms(2500)) } else { self.rng.below(20_000) };
+                let longest =
+                    if held_up { *self.rng.pick(&[ms(100), ms(500), ms(2500)]).expect("some") } else { 20_000 };
+                let after = self.rng.below(longest);
                 self.counts.readers_held_up += u64::from(held_up);
                 let read = Unproved { terms, proof, answer, leads, began: now, clock: begins };
                 self.schedule(after, Happening::Confirm { node: id, run, request, read });

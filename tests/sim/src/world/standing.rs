@@ -72,8 +72,8 @@ impl World {
         self.clients.iter().all(|client| client.flights.is_empty())
     }
 
-    /// How long clients may have to wait when one node fails.
+    /// How long clients may have to wait when one node fails, whose successor has the slowest of clocks.
     pub(crate) fn longest_outage(&self) -> Nanos {
-        ms(30_000)
+        ms(30_000) * 1_000_000 / (1_000_000 - self.settings.ppm)
     }
 }
