@@ -76,7 +76,6 @@ pub struct Terms {
 
 impl Terms {
     /// Which of the proofs hold now that everything was read. `now` must have been read from the clock after the data.
-    #[must_use]
     pub fn prove(self, published: &Published, now: Tick) -> impl Fn(Proof) -> bool {
         let is_leased = self.begun.is_some_and(|begun| published.serving.confirms(begun, now));
         let age = self.fresh_as_of.map(|as_of| now.since(as_of));

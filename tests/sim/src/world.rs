@@ -112,7 +112,7 @@ pub(crate) enum Asker {
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Replica(GroupId, MetadataRequest),
-    Controller(GroupId, GroupChange, simplekv_meta::Office),
+    Controller(GroupId, Box<GroupChange>, simplekv_meta::Office),
 }
 
 /// What a watch tells.

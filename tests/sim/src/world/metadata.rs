@@ -92,7 +92,7 @@ impl World {
             Ask::Replica(group, MetadataRequest::ChangeGroup(change)) => {
                 (group, self.change(asker, group, *change, None))
             }
-            Ask::Controller(group, change, office) => (group, self.change(asker, group, change, Some(office))),
+            Ask::Controller(group, change, office) => (group, self.change(asker, group, *change, Some(office))),
         };
         if matches!(outcome, MetadataOutcome::Succeeded { .. }) {
             self.check_in_sync(group);
@@ -304,7 +304,7 @@ impl World {
         for effect in effects {
             match effect {
                 ControllerEffect::ChangeGroup { id: request, group, change } => {
-                    let ask = Ask::Controller(group, *change, office);
+                    let ask = Ask::Controller(group, change, office);
                     self.ask(Asker::Controller { node: id, run }, request, ask);
                 }
                 // No group here may go on without what it acknowledged.
