@@ -20,6 +20,7 @@ pub(super) fn all(view: &ClusterView, replicas: &[v1::ReplicaStatus], unreachabl
     }
     for (&id, found) in &view.groups {
         group(id, &found.record, view, replicas, &mut findings);
+        absent(id, &found.record, replicas, unreachable, &mut findings);
     }
     for (node, registration) in &view.nodes {
         let (subject, advice) = (node.to_string(), format!("simplekv-admin explain node {node}"));
@@ -83,6 +84,28 @@ fn group(
     } else if in_sync < record.replicas.len() {
         let message = format!("{in_sync} of {} replicas are in sync", record.replicas.len());
         findings.push(warning(&subject, &message, &advice));
+    }
+}
+
+/// In-sync replicas of which their nodes, which answer, tell nothing: a process that has just started may be another replica by the time
+/// it takes part, and until then the registration and the session of the one before it are there.
+fn absent(
+    id: GroupId,
+    record: &GroupRecord,
+    replicas: &[v1::ReplicaStatus],
+    unreachable: &[u32],
+    findings: &mut Vec<v1::Finding>,
+) {
+    for member in record.in_sync.iter().filter(|member| !unreachable.contains(&member.node.0)) {
+        let is_it = |replica: &&v1::ReplicaStatus| {
+            (replica.group, replica.node) == (id.0, member.node.0)
+                && replica.storage.as_ref() == member.storage.0.to_be_bytes()
+        };
+        if !replicas.iter().any(|replica| is_it(&replica)) {
+            let message = format!("{} answers, and its in-sync replica does not take part", member.node);
+            let advice = format!("simplekv-admin explain node {}", member.node);
+            findings.push(warning(&id.to_string(), &message, &advice));
+        }
     }
 }
 
