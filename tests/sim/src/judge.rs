@@ -1,10 +1,13 @@
 //! Judges what clients were told, knowing nothing of how it came about.
 
-use simplekv_history::{self as judged, Answer, Verdict};
+use simplekv_history::{self as judged, Answer, Checker, Verdict};
 
 use simplekv_types::ReadPolicy;
 
 use crate::history::{Action, End, Operation};
+
+/// Decisions tried per key. Most keys need a few for each operation; where many writes ended with nobody knowing how, far more.
+const STEPS: u64 = 100_000_000;
 
 /// What the clients' history comes to, of the reads only those that count.
 pub(crate) fn judge(history: &[Operation], counts: impl Fn(ReadPolicy) -> bool) -> Verdict {
@@ -17,7 +20,7 @@ pub(crate) fn judge(history: &[Operation], counts: impl Fn(ReadPolicy) -> bool) 
         operations.extend(told(operation, number));
         operations.extend(expiry(operation, number));
     }
-    judged::check(&operations)
+    Checker { steps_per_key: STEPS }.check(&operations)
 }
 
 /// `None` for a read that nobody was told the answer of.

@@ -38,6 +38,8 @@ pub(crate) struct Machine {
     pub(crate) lossy: bool,
     /// Whether something acknowledged is gone, or may be, so that it must not come back as the same incarnation.
     pub(crate) lost: bool,
+    /// Whether a copy of the disk was put back that is older than the last run.
+    pub(crate) put_back: bool,
     /// When something last happened in its process.
     pub(crate) last_happening: Nanos,
     /// A copy of the disk, made at some moment.
@@ -50,6 +52,8 @@ pub(crate) struct NodeFile {
     pub(crate) identity: DiskIdentity,
     pub(crate) hosted: BTreeSet<GroupId>,
     pub(crate) poisoned: bool,
+    /// Where each log ended when the process stopped in order: a shorter one is damaged.
+    pub(crate) log_ends: BTreeMap<GroupId, Lsn>,
 }
 
 /// One run of the server.
@@ -136,7 +140,7 @@ impl NodeFile {
     /// Of a disk that nobody has used.
     pub(crate) fn new(storage: StorageId, flush: FlushPolicy, boot_id: String) -> Self {
         let identity = DiskIdentity { storage, run: None, tried: Vec::new(), boot_id, flush, clean_run: None };
-        Self { identity, hosted: BTreeSet::new(), poisoned: false }
+        Self { identity, hosted: BTreeSet::new(), poisoned: false, log_ends: BTreeMap::new() }
     }
 }
 
@@ -169,6 +173,7 @@ impl Machine {
             disk_hangs_until: 0,
             lossy: false,
             lost: false,
+            put_back: false,
             last_happening: 0,
             backup: None,
         }

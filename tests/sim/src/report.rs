@@ -14,7 +14,7 @@ pub(crate) struct Total {
     checked: u64,
     keys: u64,
     steps: u64,
-    undecided: u64,
+    undecided: Vec<u64>,
     violations: Vec<(u64, String)>,
 }
 
@@ -30,7 +30,7 @@ impl Total {
                 self.checked += outcome.verdict.operations as u64;
                 self.keys += outcome.verdict.keys as u64;
                 self.steps += outcome.verdict.steps;
-                self.undecided += outcome.verdict.undecided.len() as u64;
+                self.undecided.extend(outcome.verdict.undecided.iter().map(|_| seed));
             }
             Err(what) => self.violations.push((seed, what)),
         }
@@ -54,7 +54,10 @@ impl Total {
             println!("seed {seed}: {what}");
         }
         println!("checked={} keys={} steps={}", self.checked, self.keys, self.steps);
-        println!("undecided={} violations={}", self.undecided, self.violations.len());
+        if !self.undecided.is_empty() {
+            println!("undecided seeds: {:?}", self.undecided);
+        }
+        println!("undecided={} violations={}", self.undecided.len(), self.violations.len());
         // A few schedules cannot have everything.
         let never: Vec<&str> = match args.schedules {
             ..1000 => Vec::new(),
@@ -69,7 +72,7 @@ impl Total {
         if !never.is_empty() {
             println!("never happened: {never:?}");
         }
-        self.violations.is_empty() && self.undecided == 0 && never.is_empty()
+        self.violations.is_empty() && self.undecided.is_empty() && never.is_empty()
     }
 }
 

@@ -141,6 +141,8 @@ pub(crate) struct World {
     topologies: Vec<std::sync::Arc<simplekv_client::Topology>>,
     pub(crate) clients: Vec<Client>,
     pub(crate) oracles: BTreeMap<GroupId, Oracle>,
+    /// The last run of each incarnation that took part.
+    begun: BTreeMap<StorageId, RunId>,
     /// What the logs of incarnations held that have no process at present, or never will again.
     pub(crate) left_behind: BTreeMap<(GroupId, Member), Shadow>,
     pub(crate) history: History,
@@ -203,6 +205,7 @@ impl World {
             topologies: Vec::new(),
             clients,
             oracles: ids.iter().map(|&id| (id, Oracle::default())).collect(),
+            begun: BTreeMap::new(),
             left_behind: BTreeMap::new(),
             history: History::default(),
             pending: BTreeMap::new(),

@@ -56,7 +56,8 @@ impl World {
         let decision = resume_or_renew(file.as_ref().map(|file| &file.identity), registration.as_ref(), &facts);
         let file = match (decision, file) {
             (Decision::Resume, Some(file)) => {
-                assert!(!machine.lost, "{id} has lost what it acknowledged and is taken for the same");
+                let is_old = machine.put_back && self.begun.get(&file.identity.storage).copied() != file.identity.run;
+                assert!(!machine.lost && !is_old, "{id} has lost what it acknowledged and is taken for the same");
                 file
             }
             (decision, old) => {
@@ -97,6 +98,9 @@ impl World {
             {
                 Opened::Damaged(format!("{verdict:?}"))
             }
+            Ok((engine, _)) if file.log_ends.get(&group).is_some_and(|end| engine.log_end() < *end) => {
+                Opened::Damaged(format!("the log ends at {}", engine.log_end()))
+            }
             Ok((engine, _)) => Opened::Whole(Box::new((engine, replayed))),
             Err(error @ (OpenError::Corrupt { .. } | OpenError::Inconsistent { .. } | OpenError::Directory(_))) => {
                 Opened::Damaged(error.to_string())
@@ -123,7 +127,7 @@ impl World {
                 Opened::Absent => (),
             }
         }
-        (machine.lossy, machine.lost) = (false, false);
+        (machine.lossy, machine.lost, machine.put_back) = (false, false, false);
         let mut file = NodeFile::new(storage, self.settings.flush, machine.boot_id());
         file.hosted = old.map(|old| old.hosted.clone()).unwrap_or_default();
         file.hosted.retain(|group| {
@@ -173,6 +177,7 @@ impl World {
         file.identity.boot_id = boot_id;
         if !is_broken(Rule::C40) {
             file.identity.clean_run = None;
+            file.log_ends.clear();
         }
         file.identity.flush = self.settings.flush;
         self.host(id, run, file);
@@ -189,6 +194,7 @@ impl World {
         let groups = self.groups();
         file.hosted.extend(groups.iter().copied());
         let sender = Sender { node: id, storage: file.identity.storage, run };
+        self.begun.insert(sender.storage, run);
         let machine = self.machines.get_mut(&id).expect("it is being started");
         machine.fs.crash_process();
         machine.file = Some(file.clone());
@@ -288,7 +294,7 @@ impl World {
         let Some(machine) = self.machines.get_mut(&id) else { return };
         machine.fs = MemFs::new();
         machine.file = None;
-        (machine.lossy, machine.lost) = (false, false);
+        (machine.lossy, machine.lost, machine.put_back) = (false, false, false);
     }
 
     /// Copies a machine's disk, to be put back later.
@@ -312,7 +318,7 @@ impl World {
         let Some(machine) = self.machines.get_mut(&id) else { return false };
         let Some((fs, file)) = machine.backup.take() else { return false };
         (machine.fs, machine.file) = (fs, file);
-        (machine.lossy, machine.lost) = (true, true);
+        (machine.lossy, machine.put_back) = (true, true);
         true
     }
 
@@ -350,12 +356,15 @@ impl World {
         let run = process.sender.run;
         let mut clean = true;
         let Sender { node, storage, .. } = process.sender;
+        let mut log_ends = BTreeMap::new();
         for (group, hosted) in process.groups {
+            log_ends.insert(group, hosted.group.engine().log_end());
             self.left_behind.insert((group, Member { node, storage }), hosted.shadow);
             clean &= hosted.group.close().is_ok();
         }
         if let Some(file) = machine.file.as_mut().filter(|_| clean) {
             file.identity.clean_run = Some(run);
+            file.log_ends = log_ends;
         }
         machine.fs.crash_process();
         if let Some(session) = process.session {
