@@ -46,7 +46,7 @@ mutants: ## Break each rule of the protocol in turn: the simulator must notice e
 	target/mutants/sim/simplekv-sim --mutants --schedules 3000 $(if $(ONLY),--only $(ONLY))
 
 # SCOPE=failover explores this one alone. The last scope takes most of the time.
-model: ## Explore every state of small groups, to the last; ten minutes on two cores, or SCOPE=NAME alone
+model: ## Explore every state of small groups, to the last, or SCOPE=NAME alone
 	cargo build --profile sim -p simplekv-model
 	target/sim/simplekv-model $(if $(SCOPE),--scope $(SCOPE))
 

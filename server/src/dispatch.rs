@@ -120,11 +120,7 @@ impl Execution {
             let _ = tokio::time::timeout_at(deadline, applied).await;
             let routing = shared.routing();
             let later = read::execute(shared, &routing, &group, reads, &mut self.answers);
-            for Read { place, slot, .. } in later.behind {
-                if let Some(answer) = self.answers.get_mut(place) {
-                    *answer = Some(routing.not_leader(slot, group.id(), shared.node()).into());
-                }
-            }
+            name_leader(&routing, shared.node(), group.id(), &later.behind, &mut self.answers);
         }
         for outstanding in std::mem::take(&mut self.outstanding) {
             let outcome = tokio::time::timeout_at(outstanding.deadline, outstanding.answers).await;
@@ -213,11 +209,7 @@ impl Shared {
                     continue;
                 }
                 // While they waited the writes behind them might be done.
-                for Read { place, slot, .. } in later.behind {
-                    if let Some(answer) = answers.get_mut(place) {
-                        *answer = Some(routing.not_leader(slot, share.group.id(), self.node()).into());
-                    }
-                }
+                name_leader(&routing, self.node(), share.group.id(), &later.behind, &mut answers);
             }
         }
         outstanding.extend(shares.iter_mut().filter_map(|share| submit(share, &mut answers)));
@@ -356,6 +348,15 @@ fn catch_up(share: &Share, reads: Vec<Read>, end: Lsn) -> Option<Behind> {
         share.group.tell(Order::WhenApplied { end, done: respond });
     }
     Some(Behind { group: Arc::clone(&share.group), reads, applied, deadline: Instant::now() + patience })
+}
+
+/// Sends readers whose sessions have seen more than is applied here to the leader.
+fn name_leader(routing: &Routing, node: NodeId, group: GroupId, reads: &[Read], answers: &mut [Option<Answer>]) {
+    for Read { place, slot, .. } in reads {
+        if let Some(answer) = answers.get_mut(*place) {
+            *answer = Some(routing.not_leader(*slot, group, node).into());
+        }
+    }
 }
 
 /// How long a read's session is willing to wait for a replica that is behind it.

@@ -21,10 +21,7 @@ pub(crate) async fn run(load: &ClientLoad) -> Result<()> {
     let client = connect(&load.seeds, Duration::from_secs(10)).await?;
     let value = workload::value(load.workload.value_bytes, seed);
     if load.workload.prefill {
-        for first in (0..load.workload.keys).step_by(PREFILL_BATCH as usize) {
-            let numbers = first..load.workload.keys.min(first + PREFILL_BATCH);
-            client.mset(numbers.map(|number| (key(number), value.clone()))).await.context("filling in keys")?;
-        }
+        prefill(&client, load.workload.keys, &value).await?;
     }
     let cpu_before = load.workload.pid.iter().map(|&pid| cpu::used(pid)).collect::<Result<Vec<_>>>()?;
     let begun = Instant::now();
@@ -44,6 +41,15 @@ pub(crate) async fn run(load: &ClientLoad) -> Result<()> {
             "process {pid}: {:.2} us of CPU per operation",
             spent.as_secs_f64() * 1e6 / meter.count().max(1) as f64
         );
+    }
+    Ok(())
+}
+
+/// Gives every key this value.
+pub(crate) async fn prefill(client: &Client, keys: u64, value: &Bytes) -> Result<()> {
+    for first in (0..keys).step_by(PREFILL_BATCH as usize) {
+        let numbers = first..keys.min(first + PREFILL_BATCH);
+        client.mset(numbers.map(|number| (key(number), value.clone()))).await.context("filling in keys")?;
     }
     Ok(())
 }

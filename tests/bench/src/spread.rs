@@ -21,8 +21,6 @@ use crate::{client, cpu, machine};
 const VALUE_BYTES: usize = 100;
 /// The greatest share of the reads that the leader of three may be left with.
 const SHARE_MAX: f64 = 0.38;
-/// Keys written with one call while they are filled in.
-const BATCH: u64 = 1000;
 
 /// What a node has counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,10 +45,7 @@ pub(crate) async fn run(spread: &Spread) -> Result<bool> {
     let cluster = Cluster::start(&Shape::three_nodes()).await?;
     let kv = client::connect(&cluster.seeds(), Duration::from_secs(10)).await?;
     let value = workload::value(VALUE_BYTES, 1);
-    for first in (0..spread.keys).step_by(BATCH as usize) {
-        let numbers = first..spread.keys.min(first + BATCH);
-        kv.mset(numbers.map(|number| (key(number), value.clone()))).await.context("filling in keys")?;
-    }
+    client::prefill(&kv, spread.keys, &value).await?;
     let leader = cluster.leader(GroupId(1)).await?.context("the group has a leader")?;
     println!("{} keys, {VALUE_BYTES}-byte values, {} tasks, led by {leader}\n", spread.keys, spread.tasks);
     println!(

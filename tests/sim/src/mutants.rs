@@ -11,18 +11,11 @@ use crate::schedule::Schedule;
 use crate::{Args, median, words};
 
 /// Rules whose breaking nobody can notice, with the reason: something else implies them.
-const IMPLIED: [(Rule, &str); 2] = [
-    (
-        Rule::C15,
-        "leases are granted only after activation and only to confirmed members: each of them has acknowledged the start of the epoch, \
-         and what an incarnation has acknowledged it keeps over a restart, as pending until it is verified again",
-    ),
-    (
-        Rule::C35,
-        "whoever joined as an incarnation that is registered no more is listed and dead: it is never elected, counts for no floor, and \
-         leaves as superseded",
-    ),
-];
+const IMPLIED: [(Rule, &str); 1] = [(
+    Rule::C15,
+    "leases are granted only after activation and only to confirmed members: each of them has acknowledged the start of the epoch, \
+     and what an incarnation has acknowledged it keeps over a restart, as pending until it is verified again",
+)];
 
 /// What became of one mutant.
 #[derive(Debug)]

@@ -97,11 +97,11 @@ fn absent(
     findings: &mut Vec<v1::Finding>,
 ) {
     for member in record.in_sync.iter().filter(|member| !unreachable.contains(&member.node.0)) {
-        let is_it = |replica: &&v1::ReplicaStatus| {
+        let is_it = |replica: &v1::ReplicaStatus| {
             (replica.group, replica.node) == (id.0, member.node.0)
                 && replica.storage.as_ref() == member.storage.0.to_be_bytes()
         };
-        if !replicas.iter().any(|replica| is_it(&replica)) {
+        if !replicas.iter().any(is_it) {
             let message = format!("{} answers, and its in-sync replica does not take part", member.node);
             let advice = format!("simplekv-admin explain node {}", member.node);
             findings.push(warning(&id.to_string(), &message, &advice));
