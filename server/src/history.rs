@@ -1,5 +1,6 @@
 //! Which history a replica has applied, for sessions that were elsewhere before.
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::{Epoch, GroupId, Lineage, Lsn, Position, SlotMapVersion};
 
 /// The leaderships a replica's log went through. Published before anything of them is applied, so whoever looks while the applied
@@ -53,11 +54,11 @@ impl History {
     pub fn judge(&self, seen: &Position, applied: Lsn) -> Standing {
         if seen.end == Lsn::ZERO {
             Standing::Covers
-        } else if seen.lineage < self.lineage {
+        } else if seen.lineage < self.lineage && !is_broken(Rule::C52) {
             Standing::Contradicts
         } else if seen.lineage > self.lineage || seen.end > applied {
             Standing::Behind
-        } else if self.epoch_before(seen.end) != seen.epoch {
+        } else if self.epoch_before(seen.end) != seen.epoch && !is_broken(Rule::C52) {
             Standing::Contradicts
         } else {
             Standing::Covers

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::Sender;
 use simplekv_types::{Epoch, GroupRecord, Leadership, Lineage, Lsn, Member, NodeId, Revision, StorageId};
 
@@ -87,6 +88,9 @@ pub enum Obstacle {
     MayReturn(Vec<(Member, Fate)>),
     /// These nodes are expected to hold something and have not told what: the longest log may be theirs.
     Silent(Vec<NodeId>),
+    /// These nodes answer in runs that are not the registered ones: they have not noticed yet, or the metadata store went back. The
+    /// longest log may be theirs.
+    NotRegistered(Vec<NodeId>),
     /// No replica that could be the history has told of itself.
     NobodyLeft,
     /// The node named holds no replica that could be the history.
@@ -122,7 +126,8 @@ impl Remains {
     /// What has become of the incarnation that a record of this lineage lists.
     fn fate(&self, member: Member, lineage: Lineage) -> Fate {
         if self.facts.storage != member.storage {
-            let ended = self.previous.contains(&member.storage);
+            let remembered = if is_broken(Rule::C65) { self.previous.len().saturating_sub(1) } else { 0 };
+            let ended = self.previous.iter().skip(remembered).any(|storage| *storage == member.storage);
             return if ended { Fate::Ended } else { Fate::Replaced };
         }
         match self.traces() {
@@ -193,7 +198,8 @@ pub fn recover(
         return Err(Obstacle::CanGoOn(alive));
     }
     let doubtful = |(member, fate): &(Member, Fate)| {
-        !matches!(fate, Fate::Halted | Fate::Ended) && !wish.lost.contains(&member.node)
+        let is_known = matches!(fate, Fate::Halted | Fate::Ended) || is_broken(Rule::C44);
+        !is_known && !wish.lost.contains(&member.node)
     };
     let doubtful: Vec<(Member, Fate)> = fates.into_iter().filter(doubtful).collect();
     if !doubtful.is_empty() {
@@ -202,8 +208,14 @@ pub fn recover(
     // That an incarnation has ended does not say what it left. A node that is still reading its log may hold the longest.
     let silent =
         silent(remains, record.in_sync.iter().map(|member| member.node).filter(|node| !wish.lost.contains(node)));
-    if !silent.is_empty() {
+    if !silent.is_empty() && !is_broken(Rule::C44) {
         return Err(Obstacle::Silent(silent));
+    }
+    let answers = |(_, found): &(&NodeId, &Remains)| found.replica.is_some() && found.traces().is_none();
+    let strangers = remains.iter().filter(answers).map(|(node, _)| *node).filter(|node| !wish.lost.contains(node));
+    let strangers: Vec<NodeId> = strangers.collect();
+    if !strangers.is_empty() {
+        return Err(Obstacle::NotRegistered(strangers));
     }
     let candidates = candidates(record, remains);
     let chosen = match wish.to {
@@ -233,7 +245,7 @@ pub fn recover_longest(
     }
     let doubtful: Vec<(Member, Fate)> =
         fates(record, remains).into_iter().filter(|(_, fate)| *fate != Fate::Ended).collect();
-    if !doubtful.is_empty() {
+    if !doubtful.is_empty() && !is_broken(Rule::C44) {
         return Err(Obstacle::MayReturn(doubtful));
     }
     // Whoever was out of sync may have the longest log all the same. If it is there it is waited for.

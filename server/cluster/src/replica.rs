@@ -4,6 +4,7 @@ mod core;
 mod epochs;
 mod follower;
 mod gate;
+mod halt;
 mod in_sync;
 mod lag;
 mod leader;
@@ -37,6 +38,7 @@ use crate::invariants;
 use crate::recovery::Traces;
 use crate::serving::{Admission, Refusal, Serving};
 
+pub use halt::HaltCause;
 pub use status::{FollowerStatus, Status};
 
 /// Messages of an epoch that is not on disk yet, of which only so many are kept: what is lost is sent again.
@@ -65,23 +67,6 @@ pub struct Replica {
     ended_by: Lineage,
     /// Another epoch has begun while a transfer was under way: whoever asked for it is told who leads once that is known.
     transfer_untold: bool,
-}
-
-/// Why a replica does nothing any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HaltCause {
-    /// Its storage failed.
-    Storage,
-    /// The group's history contradicts what is applied here.
-    Conflict,
-    /// The metadata store was restored from an older state than this replica has seen. The beginning of another lineage ends that:
-    /// somebody has decided then what is to count.
-    MetadataRegressed,
-    /// The group goes on with another history. What is here is kept until the leader of that speaks: should whoever was chosen for it
-    /// be lost before, this may be chosen instead.
-    LineageEnded,
-    /// That leader has spoken: what is here is being put away.
-    GivenUp,
 }
 
 /// The role, with what exists only in it.
@@ -138,8 +123,8 @@ impl Replica {
     pub fn next_deadline(&self) -> Option<Tick> {
         // What was due at the last step was done in it, or waits for something else.
         let due = |at: &Tick| *at > self.now;
-        let refresh =
-            (self.is_elected_unconfirmed() && self.refresh.is_none()).then_some(self.refresh_after).filter(due);
+        let refresh = (self.is_elected_unconfirmed() && self.refresh.is_none()).then_some(self.refresh_after);
+        let refresh = refresh.into_iter().chain(self.look_again_at()).filter(due).min();
         let role = match &self.role {
             RoleState::Follower(follower) => follower.deadlines(&self.core).into_iter().flatten().filter(due).min(),
             RoleState::Leader(leader) => leader.deadlines(&self.core).into_iter().flatten().filter(due).min(),
@@ -230,22 +215,6 @@ impl Replica {
         }
     }
 
-    fn step_halted(&mut self, event: Event) {
-        match event {
-            Event::NodesSeen(facts) => learn(&mut self.core.nodes, facts),
-            // It may act again, and would wait for this flush for ever.
-            Event::Flushed { log_end, truncations } => self.core.log.flushed(self.now, log_end, truncations),
-            Event::RecordSeen { record, revision } => drop(self.note_record(&record, revision)),
-            Event::Received(envelope) if self.is_told_to_give_up(&envelope) => {
-                self.halted = Some(HaltCause::GivenUp);
-                self.core.push(Effect::Rebuild { lineage: envelope.lineage });
-            }
-            Event::Transfer { .. } => self.core.push(Effect::TransferEnded(TransferOutcome::NotLeader)),
-            Event::Stop => self.core.push(Effect::ReadyToStop),
-            _ => (),
-        }
-    }
-
     fn dispatch(&mut self, now: Tick, event: Event) {
         match event {
             Event::Received(envelope) => self.on_received(now, envelope),
@@ -277,7 +246,7 @@ impl Replica {
 
     /// Does what has become due, whatever made it so.
     fn review(&mut self, now: Tick) {
-        if self.is_elected_unconfirmed() {
+        if self.is_elected_unconfirmed() || self.look_again_at().is_some_and(|at| at <= now) {
             self.read_record(now);
         }
         let stopped = match &mut self.role {
@@ -459,18 +428,6 @@ impl Replica {
         if let Some(leader) = leader.filter(|_| self.transfer_untold) {
             self.transfer_untold = false;
             self.core.push(Effect::TransferEnded(TransferOutcome::Elected { leader, epoch }));
-        }
-    }
-
-    fn halt(&mut self, cause: HaltCause) {
-        if !matches!(self.role, RoleState::Halted) {
-            self.halted = Some(cause);
-            self.core.withdraw_leases();
-            self.role = RoleState::Halted;
-            self.tell_role();
-            if std::mem::take(&mut self.transfer_untold) {
-                self.core.push(Effect::TransferEnded(TransferOutcome::NotLeader));
-            }
         }
     }
 

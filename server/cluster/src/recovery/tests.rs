@@ -216,6 +216,18 @@ fn what_an_ended_incarnation_left_is_looked_at_first() {
     assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])).unwrap().chosen.node, NodeId(2));
 }
 
+/// Node 4 joined after the metadata store was backed up, and has not noticed that it was put back.
+#[test]
+fn whoever_answers_in_another_run_is_waited_for_as_well() {
+    let mut left = after_power_loss();
+    let mut unaware = came_back(4, 120);
+    unaware.facts.run = RunId(3);
+    left.insert(NodeId(4), unaware);
+    let obstacle = Err(Obstacle::NotRegistered(vec![NodeId(4)]));
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[])), obstacle);
+    assert_eq!(recover(&record(), Revision(9), &left, &wish(&[4])).unwrap().chosen.node, NodeId(2), "given up");
+}
+
 /// Node 4 is out of sync. It may have more than anybody else for all that, so the controller waits until it has told.
 #[test]
 fn the_controller_waits_for_everybody_who_is_there() {

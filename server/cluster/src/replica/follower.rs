@@ -52,6 +52,11 @@ impl Follower {
         }
     }
 
+    /// When the leader was last heard, or the epoch begun.
+    pub(crate) fn heard_at(&self) -> Tick {
+        self.heard_at
+    }
+
     /// Whether this node leads the epoch, as far as is known; if nobody was known, it is now.
     pub(crate) fn follows(&mut self, leader: Sender) -> bool {
         *self.leader.get_or_insert(leader) == leader

@@ -4,14 +4,14 @@
 //! leads, or calls the store restored from a backup, on the strength of a hint.
 
 use simplekv_types::mutants::{Rule, is_broken};
-use simplekv_types::peer::{Envelope, Sender};
+use simplekv_types::peer::Sender;
 use simplekv_types::{GroupRecord, Lsn, Revision, Tick};
 
 use super::in_sync::Learned;
 use super::leader::Leader;
-use super::{HaltCause, Replica, RoleState, speaks_as_leader};
+use super::{HaltCause, Replica, RoleState};
 use crate::effect::{Alarm, MetadataRequest};
-use crate::event::{Event, MetadataOutcome, RequestId};
+use crate::event::{MetadataOutcome, RequestId};
 
 /// How much a record proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,17 @@ impl Replica {
         }
     }
 
+    /// When to read the record although nobody shows one: the last that was seen is behind what was heard, nobody is heard any more,
+    /// and the last read told nothing. A store that has gone back shows nothing new to those who knew its state.
+    pub(super) fn look_again_at(&self) -> Option<Tick> {
+        let RoleState::Follower(follower) = &self.role else { return None };
+        let (record, _) = self.core.record.as_ref()?;
+        let is_behind = (record.lineage, record.epoch) < (self.core.lineage, self.core.epoch);
+        let timing = &self.core.config.timing;
+        let silent_from = follower.heard_at() + timing.suspect_after;
+        (is_behind && self.refresh.is_none()).then(|| silent_from.max(self.refresh_after + timing.session_ttl))
+    }
+
     /// Whether the record seen last names this run as the leader of an epoch it does not lead. It may be old, so it must be read
     /// again before anything is done about it.
     pub(super) fn is_elected_unconfirmed(&self) -> bool {
@@ -99,15 +110,17 @@ impl Replica {
     /// The group's record is this, or was.
     pub(super) fn observe(&mut self, now: Tick, record: GroupRecord, revision: Revision, certainty: Certainty) {
         let known = self.core.record.as_ref().is_some_and(|(_, known)| *known == revision);
-        if !(self.note_record(&record, revision) || known && certainty == Certainty::Certain) {
+        let is_news = self.note_record(&record, revision);
+        if record.lineage < self.core.lineage || record.lineage == self.core.lineage && record.epoch < self.core.epoch {
+            // A hint may be old. If it is not, the store has lost what this replica has heard of, maybe before it has read of it: then
+            // nothing newer than this will ever be seen. The read will tell.
+            return self.read_record(now);
+        }
+        if !(is_news || known && certainty == Certainty::Certain) {
             return;
         }
         if record.lineage > self.core.lineage && !self.begin_lineage(now, &record) {
             return;
-        }
-        if record.lineage < self.core.lineage || record.epoch < self.core.epoch {
-            // A hint may be old. If it is not, the store has lost what this replica has seen: the read will tell.
-            return self.read_record(now);
         }
         if let RoleState::Leader(leader) = &mut self.role
             && record.epoch == self.core.epoch
@@ -144,26 +157,6 @@ impl Replica {
             self.core.record = Some((record.clone(), revision));
         }
         newer
-    }
-
-    /// Whether this event is the beginning of another lineage, which a replica that halted for the metadata store's sake, or because
-    /// the history before that one was none of its own, takes part in like any other.
-    pub(super) fn is_another_beginning(&self, event: &Event) -> bool {
-        let may_act = matches!(self.halted, Some(HaltCause::MetadataRegressed | HaltCause::LineageEnded));
-        let known = self.core.lineage.max(self.ended_by);
-        may_act && matches!(event, Event::RecordSeen { record, .. } if record.lineage > known)
-    }
-
-    /// Whether the leader of the history that has replaced this replica's speaks to it. Nothing is said in an epoch before it is on
-    /// disk, and its lineage with it: that history has begun, and whoever comes after this leader has it from there. Before that the
-    /// chosen one may be lost with nothing done, and what is here may be the best that is left.
-    pub(super) fn is_told_to_give_up(&self, envelope: &Envelope) -> bool {
-        let Some((record, _)) = &self.core.record else { return false };
-        self.halted == Some(HaltCause::LineageEnded)
-            && self.is_for_us(envelope)
-            && speaks_as_leader(&envelope.message)
-            && record.leader.map(Sender::from) == Some(envelope.from)
-            && envelope.lineage >= record.lineage.max(self.ended_by)
     }
 
     /// The group goes on with another history. Whoever is in sync in it before having taken part in it was chosen: its log is that

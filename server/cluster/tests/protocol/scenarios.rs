@@ -184,6 +184,7 @@ fn metadata(world: &mut World, command: &Command) {
             // Who is told of changes only late.
             "watch-stops" => world.watch_works = false,
             "watch-works" => world.watch_works = true,
+            "listed" => world.publish_record(),
             "elect" => {
                 let node = NodeId(u32::try_from(number(command, "elect").unwrap()).unwrap());
                 world.elect(node);

@@ -18,6 +18,7 @@ pub(super) fn explain(id: GroupId, record: &GroupRecord, wish: &Wish, obstacle: 
         ),
         Obstacle::MayReturn(doubtful) => (doubts(doubtful), return_or_vouch(id, wish, doubtful)),
         Obstacle::Silent(nodes) => silent(id, wish, nodes),
+        Obstacle::NotRegistered(nodes) => not_registered(id, wish, nodes),
         Obstacle::NobodyLeft => (
             format!("no replica of {id} has told what it holds"),
             format!("start at least one of {}, and ask again", listed(&record.replicas)),
@@ -37,13 +38,20 @@ pub(super) fn explain(id: GroupId, record: &GroupRecord, wish: &Wish, obstacle: 
 fn silent(id: GroupId, wish: &Wish, nodes: &[NodeId]) -> (String, String) {
     let each: Vec<String> =
         nodes.iter().map(|node| format!("{node} has come back and has not told yet what it holds")).collect();
+    (each.join("; "), format!("see that it runs, wait and ask again; {}", giving_up(id, wish, nodes)))
+}
+
+fn not_registered(id: GroupId, wish: &Wish, nodes: &[NodeId]) -> (String, String) {
+    let each: Vec<String> =
+        nodes.iter().map(|node| format!("{node} answers in a run that is not the one registered")).collect();
+    let wait = "it ends once it has noticed: start it again, then ask again";
+    (each.join("; "), format!("{wait}; {}", giving_up(id, wish, nodes)))
+}
+
+fn giving_up(id: GroupId, wish: &Wish, nodes: &[NodeId]) -> String {
     let lost: BTreeSet<NodeId> = nodes.iter().chain(&wish.lost).copied().collect();
     let lost: Vec<String> = lost.iter().map(NodeId::to_string).collect();
-    let advice = format!(
-        "see that it runs, wait and ask again; to give up what it holds, say so: simplekv-admin recover-group {id} --lost {}",
-        lost.join(",")
-    );
-    (each.join("; "), advice)
+    format!("to give up what it holds, say so: simplekv-admin recover-group {id} --lost {}", lost.join(","))
 }
 
 fn doubts(doubtful: &[(Member, Fate)]) -> String {

@@ -100,7 +100,7 @@ impl World {
     }
 
     /// Everybody's watch sees the record; some see it late or not at all.
-    pub(super) fn publish_record(&mut self) {
+    pub(crate) fn publish_record(&mut self) {
         let (record, revision) = self.metadata.read();
         for (node, run) in self.running() {
             if self.metadata_down || !self.watch_works || self.chance(self.faults.stale_hints) {
