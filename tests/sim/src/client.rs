@@ -32,6 +32,8 @@ pub(crate) struct Workload {
     pub(crate) think: Nanos,
     /// Whether keys are given times to live.
     pub(crate) expiry: bool,
+    /// Whether a third of the reads may be somewhat old.
+    pub(crate) bounded: bool,
 }
 
 /// How long clients wait.
@@ -50,6 +52,8 @@ pub(crate) struct Client {
     /// Reads in the air by their key and policy, with those that may not join them because they left before.
     pub(crate) shared: BTreeMap<(String, bool), Shared>,
     pub(crate) next_flight: u64,
+    /// No topology reaches it until then.
+    pub(crate) deaf_until: Nanos,
     /// Nodes that did not answer, and until when they are left alone.
     pub(crate) shunned: BTreeMap<NodeId, Nanos>,
     pub(crate) tasks: usize,
@@ -117,6 +121,7 @@ impl Client {
             flights: BTreeMap::new(),
             shared: BTreeMap::new(),
             next_flight: 1,
+            deaf_until: 0,
             shunned: BTreeMap::new(),
             tasks: settings.workload.tasks,
             sessions: vec![SessionToken::new(); settings.workload.tasks],

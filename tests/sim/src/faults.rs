@@ -1,19 +1,20 @@
 //! What goes wrong.
 
 mod ambush;
+mod disks;
 
 use simplekv_cluster::Event;
-use simplekv_engine::fs::FaultKind;
-use simplekv_types::{Epoch, GroupId, Leadership, NodeId, Registration};
+use simplekv_types::{Epoch, GroupId, Leadership, NodeId, RecoveryPolicy, Registration};
 
 use crate::clock::{Nanos, ms};
-use crate::machine::directory;
 use crate::network::{Link, Place};
 use crate::rng::Rng;
 use crate::world::{Happening, World};
 
 pub(crate) use ambush::ambush;
-use ambush::kill_beside_hang;
+use ambush::{estrange, kill_beside_hang};
+pub(crate) use disks::power_loss;
+use disks::{bit_flip, blackout, disaster, disk_error, disk_full, disk_hang, old_backup, wipe};
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,10 @@ pub(crate) enum Fault {
     HoldOneWay,
     SlowOneWay,
     KillBesideHang,
+    /// A follower and its leader lose each other for a while, and clients hear nothing of what comes of it.
+    Estrange,
     CutClient,
+    DeafClient,
     CutStore,
     Mend,
     Pause,
@@ -48,9 +52,14 @@ pub(crate) enum Fault {
     Elect,
     Transfer,
     Stop,
+    /// Every in-sync replica of a group loses something, if that is to be had.
+    Disaster,
+    RestoreStore,
+    /// An operator looks after a group that nobody can go on with.
+    Recover,
 }
 
-pub(crate) const FAULTS: [Fault; 28] = [
+pub(crate) const FAULTS: [Fault; 33] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::PowerLoss,
@@ -64,7 +73,9 @@ pub(crate) const FAULTS: [Fault; 28] = [
     Fault::HoldOneWay,
     Fault::SlowOneWay,
     Fault::KillBesideHang,
+    Fault::Estrange,
     Fault::CutClient,
+    Fault::DeafClient,
     Fault::CutStore,
     Fault::Mend,
     Fault::Pause,
@@ -79,6 +90,9 @@ pub(crate) const FAULTS: [Fault; 28] = [
     Fault::Elect,
     Fault::Transfer,
     Fault::Stop,
+    Fault::Disaster,
+    Fault::RestoreStore,
+    Fault::Recover,
 ];
 
 impl Fault {
@@ -99,10 +113,12 @@ impl Fault {
             Self::OldBackup => old_backup(world, node),
             Self::Restart => world.restart_all(),
             Self::CutOneWay | Self::HoldOneWay | Self::SlowOneWay => self.break_link(world, node, other),
+            Self::Estrange => estrange(world, group, rng),
             Self::KillBesideHang => kill_beside_hang(world, node, time, rng),
             Self::Isolate => isolate(world, node, &all, rng),
             Self::Split => split(world, &all, rng),
             Self::CutClient => cut_client(world, node, rng),
+            Self::DeafClient => deafen_client(world, time, rng),
             Self::CutStore => cut_store(world, node, rng),
             Self::Mend => world.mend_links(),
             Self::Pause => {
@@ -129,6 +145,11 @@ impl Fault {
             Self::DiskFull => disk_full(world, node),
             Self::BitFlip => bit_flip(world, node, group, rng),
             Self::Elect => elect(world, group, None, rng),
+            Self::Disaster => disaster(world, group, rng),
+            Self::RestoreStore => world.restore_store(),
+            // Whom the controller helps an operator leaves alone, for a while.
+            Self::Recover if world.settings.disasters == Some(RecoveryPolicy::Longest) => (),
+            Self::Recover => world.recover(group),
             Self::Transfer => transfer(world, group, (rng.chance(500) && node != other).then_some(other)),
             Self::Stop => {
                 world.counts.stops += 1;
@@ -200,52 +221,6 @@ pub(crate) fn kill(world: &mut World, node: NodeId) {
     world.kill(node);
 }
 
-/// Whether every group survives the loss of this disk: an intact in-sync copy must remain.
-fn may_be_lost(world: &World, node: NodeId) -> bool {
-    world.groups().into_iter().all(|group| world.intact_members(group).any(|other| other != node))
-}
-
-pub(crate) fn power_loss(world: &mut World, node: NodeId) {
-    if world.flushes_all() || may_be_lost(world, node) {
-        world.counts.power_losses += 1;
-        world.lose_power(node);
-    }
-}
-
-fn blackout(world: &mut World) {
-    let all: Vec<NodeId> = world.machines.keys().copied().collect();
-    for node in all {
-        if world.flushes_all() {
-            world.counts.power_losses += 1;
-            world.lose_power(node);
-        } else {
-            kill(world, node);
-        }
-    }
-    world.restart_all();
-}
-
-fn wipe(world: &mut World, node: NodeId) {
-    if may_be_lost(world, node) {
-        world.counts.wipes += 1;
-        world.wipe(node);
-    }
-}
-
-fn old_backup(world: &mut World, node: NodeId) {
-    let copied: Vec<NodeId> =
-        world.machines.values().filter(|machine| machine.backup.is_some()).map(|machine| machine.id).collect();
-    for node in copied {
-        if may_be_lost(world, node) && world.put_back(node) {
-            world.counts.backups_put_back += 1;
-            return;
-        }
-    }
-    if world.machines.get(&node).is_some_and(|machine| machine.backup.is_none()) {
-        world.back_up(node);
-    }
-}
-
 /// Cuts all links between one side and everybody else.
 pub(crate) fn cut_off(world: &mut World, side: &[NodeId], all: &[NodeId]) {
     for &a in side {
@@ -269,11 +244,13 @@ fn cut_client(world: &mut World, node: NodeId, rng: &mut Rng) {
     }
 }
 
-fn disk_hang(world: &mut World, node: NodeId, time: Nanos) {
+/// A client goes on with what it knows of the cluster.
+fn deafen_client(world: &mut World, time: Nanos, rng: &mut Rng) {
     let until = world.now + time;
-    if let Some(machine) = world.machines.get_mut(&node) {
-        machine.disk_hangs_until = machine.disk_hangs_until.max(until);
-        world.counts.disk_hangs += 1;
+    if !world.clients.is_empty() {
+        let client = usize::try_from(rng.below(world.clients.len() as u64)).expect("few clients");
+        world.clients.get_mut(client).expect("there are that many").deaf_until = until;
+        world.counts.clients_deaf += 1;
     }
 }
 
@@ -285,58 +262,10 @@ fn hour_set(world: &mut World, node: NodeId, rng: &mut Rng) {
     }
 }
 
-/// The next write or sync fails.
-fn disk_error(world: &mut World, node: NodeId, rng: &mut Rng) {
-    if !may_be_lost(world, node) || world.machines.get(&node).is_none_or(|machine| machine.process.is_none()) {
-        return;
-    }
-    let kind = *rng.pick(&[FaultKind::Write, FaultKind::Sync]).expect("two");
-    let skip = rng.below(3);
-    if let Some(machine) = world.machines.get_mut(&node) {
-        machine.fs.fail(kind, skip, std::io::ErrorKind::Other);
-        // From here on nobody may rely on what this disk holds.
-        machine.lossy = true;
-        world.counts.disk_errors += 1;
-    }
-}
-
-fn disk_full(world: &mut World, node: NodeId) {
-    if let Some(machine) = world.machines.get_mut(&node) {
-        machine.fs.set_capacity(Some(0));
-        world.counts.disks_full += 1;
-    }
-}
-
-/// A bit of a log turns over while nobody looks.
-fn bit_flip(world: &mut World, node: NodeId, group: GroupId, rng: &mut Rng) {
-    if !may_be_lost(world, node) {
-        return;
-    }
-    world.kill(node);
-    let Some(machine) = world.machines.get_mut(&node) else { return };
-    let dir = directory(group);
-    let names: Vec<String> = simplekv_engine::fs::Fs::list(&machine.fs, &dir).unwrap_or_default();
-    // Sealed segments: what was written last and never flushed may be lost like a torn tail.
-    let mut logs: Vec<&String> = names.iter().filter(|name| name.ends_with(".log")).collect();
-    logs.sort();
-    logs.pop();
-    let Some(name) = rng.pick(&logs) else { return };
-    let path = dir.join(name);
-    let length = machine.fs.content(&path).map_or(0, |content| content.len() as u64);
-    let bit = u8::try_from(rng.below(8)).expect("a bit");
-    let at = rng.below(length);
-    if length > 0 && machine.fs.flip_bit(&path, at, bit) {
-        machine.lossy = true;
-        world.counts.bits_flipped += 1;
-        let of = names.len();
-        world.note(|| format!("{node}: bit {bit} of byte {at} of {} ({length} bytes, {of} files)", path.display()));
-    }
-}
-
 /// Elects a living in-sync replica for no reason at all: nothing may depend on the evidence for an election.
 pub(crate) fn elect(world: &mut World, group: GroupId, candidate: Option<NodeId>, rng: &mut Rng) {
     let (record, expected) = world.store.group(group);
-    if record.epoch == Epoch::ZERO {
+    if record.epoch == Epoch::ZERO || world.has_old_record(group) {
         return;
     }
     let registered: Vec<(NodeId, Registration)> =
@@ -375,7 +304,7 @@ pub(crate) fn elect(world: &mut World, group: GroupId, candidate: Option<NodeId>
     let registrations = registered.iter().map(|(node, found)| (*node, found.revision)).collect();
     let (silent, office) = (Vec::new(), None);
     let change = simplekv_meta::GroupChange { group, expected, record: next, registrations, silent, office };
-    world.change_by_force(&change);
+    let _ = world.change_by_force(&change);
 }
 
 fn transfer(world: &mut World, group: GroupId, to: Option<NodeId>) {

@@ -1,6 +1,8 @@
 //! What clients did and were told.
 
-use simplekv_types::ReadPolicy;
+use std::collections::BTreeMap;
+
+use simplekv_types::{GroupId, ReadPolicy};
 
 use crate::clock::Nanos;
 
@@ -72,6 +74,8 @@ pub(crate) struct Operation {
     pub(crate) client: usize,
     pub(crate) task: usize,
     pub(crate) action: Action,
+    /// The group it is for.
+    pub(crate) group: GroupId,
     pub(crate) policy: ReadPolicy,
     pub(crate) began: Nanos,
     pub(crate) ended: Option<(Nanos, End)>,
@@ -80,6 +84,8 @@ pub(crate) struct Operation {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(crate) operations: Vec<Operation>,
+    /// When a group first began another history: what clients were told before may be lost from then on.
+    pub(crate) judged_until: BTreeMap<GroupId, Nanos>,
     next_value: u64,
 }
 
@@ -90,8 +96,8 @@ impl History {
         self.next_value
     }
 
-    pub(crate) fn begin(&mut self, client: usize, task: usize, action: Action, policy: ReadPolicy, now: Nanos) -> OpId {
-        self.operations.push(Operation { client, task, action, policy, began: now, ended: None });
+    pub(crate) fn begin(&mut self, operation: Operation) -> OpId {
+        self.operations.push(operation);
         self.operations.len() - 1
     }
 

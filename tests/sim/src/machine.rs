@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use simplekv_cluster::{Controller, DiskIdentity};
+use simplekv_cluster::{Controller, DiskIdentity, NodeFacts};
 use simplekv_engine::fs::MemFs;
 use simplekv_engine::{Flusher, LogReader, Reader};
 use simplekv_meta::{Office, SessionId};
@@ -16,7 +16,7 @@ use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::Sender;
 use simplekv_types::{FlushPolicy, GroupId, GroupRecord, Lsn, Member, NodeId, Revision, RunId, StorageId, Tick};
 
-use crate::clock::{Clocks, Nanos};
+use crate::clock::{Clocks, Nanos, ms};
 use crate::oracle::Shadow;
 
 /// One machine.
@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     /// How often it was started.
     pub(crate) boots: u64,
     pub(crate) process: Option<Process>,
+    /// A run that is registered and takes no part yet.
+    pub(crate) begins: Option<RunId>,
     /// The process is stopped until then.
     pub(crate) paused_until: Nanos,
     /// Flushes and probes are stuck until then.
@@ -52,6 +54,8 @@ pub(crate) struct NodeFile {
     pub(crate) identity: DiskIdentity,
     pub(crate) hosted: BTreeSet<GroupId>,
     pub(crate) poisoned: bool,
+    /// Earlier incarnations that worked last in this directory.
+    pub(crate) previous: Vec<StorageId>,
     /// Where each log ended when the process stopped in order: a shorter one is damaged.
     pub(crate) log_ends: BTreeMap<GroupId, Lsn>,
 }
@@ -67,6 +71,8 @@ pub(crate) struct Process {
     pub(crate) term: Option<Term>,
     /// What it was told of groups' records.
     pub(crate) known: BTreeMap<GroupId, (GroupRecord, Revision)>,
+    /// What it was told of the nodes.
+    pub(crate) nodes: Vec<NodeFacts>,
     /// Answers given since they were last looked at.
     pub(crate) heard: Rc<RefCell<Vec<Heard>>>,
     /// It was told that it will be ended.
@@ -140,7 +146,7 @@ impl NodeFile {
     /// Of a disk that nobody has used.
     pub(crate) fn new(storage: StorageId, flush: FlushPolicy, boot_id: String) -> Self {
         let identity = DiskIdentity { storage, run: None, tried: Vec::new(), boot_id, flush, clean_run: None };
-        Self { identity, hosted: BTreeSet::new(), poisoned: false, log_ends: BTreeMap::new() }
+        Self { identity, hosted: BTreeSet::new(), poisoned: false, previous: Vec::new(), log_ends: BTreeMap::new() }
     }
 }
 
@@ -153,6 +159,7 @@ impl Process {
             session: None,
             term: None,
             known: BTreeMap::new(),
+            nodes: Vec::new(),
             heard: Rc::default(),
             stopping: false,
         }
@@ -169,6 +176,7 @@ impl Machine {
             file: None,
             boots: 1,
             process: None,
+            begins: None,
             paused_until: 0,
             disk_hangs_until: 0,
             lossy: false,
@@ -185,9 +193,10 @@ impl Machine {
 
     /// What a reader takes for the time before it reads.
     pub(crate) fn reading_clock(&self, now: Nanos) -> Tick {
-        // The rules about what is looked at afterwards matter only to a reader that does not look at the clock at first.
+        // The rules about what is looked at afterwards matter only to a reader that does not look at the clock at first, but at what
+        // somebody read from it before.
         let is_cached = [Rule::C4, Rule::C5, Rule::C6].into_iter().any(is_broken);
-        self.clocks.tick(if is_cached { self.last_happening } else { now })
+        self.clocks.tick(if is_cached { self.last_happening.min(now - now % ms(3000)) } else { now })
     }
 
     /// What a reader takes for the time after it has read. `began`: what it took for the time before.

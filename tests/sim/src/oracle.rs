@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use simplekv_engine::LogReader;
-use simplekv_types::{Batch, Epoch, GroupId, Lsn, NodeId, RunId};
+use simplekv_types::{Batch, Epoch, GroupId, Lineage, Lsn, NodeId, RunId};
 
 use crate::clock::Nanos;
 use crate::rng::Rng;
@@ -35,6 +35,22 @@ pub(crate) struct Shadow {
     batches: BTreeMap<Lsn, Trace>,
     /// Up to here it was compared with what is committed.
     pub(crate) applied: Lsn,
+    /// In this history.
+    lineage: Lineage,
+}
+
+/// A replica has applied its log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applying {
+    pub(crate) who: NodeId,
+    pub(crate) group: GroupId,
+    /// The history it takes part in.
+    pub(crate) lineage: Lineage,
+    /// And the epoch.
+    pub(crate) epoch: Epoch,
+    /// Up to here.
+    pub(crate) applied: Lsn,
+    pub(crate) now: Nanos,
 }
 
 impl Shadow {
@@ -88,7 +104,16 @@ fn read(log: &LogReader, from: Lsn, log_end: Lsn) -> impl Iterator<Item = (Lsn, 
 /// What has happened in one group, seen from outside.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
-    committed: BTreeMap<Lsn, Trace>,
+    /// The latest history anybody has begun. What was acknowledged in those before may be lost.
+    pub(crate) lineage: Lineage,
+    /// The epoch it began with.
+    begun_in: Epoch,
+    /// The epoch the next history begins with.
+    pub(crate) begins_in: Epoch,
+    /// Whether the next history begins with all of this one.
+    pub(crate) loses_nothing: bool,
+    /// Each batch by its end, with the epoch in which it was first applied.
+    committed: BTreeMap<Lsn, (Trace, Epoch)>,
     /// Which process led which epoch.
     leaders: BTreeMap<Epoch, (NodeId, RunId)>,
     /// The greatest epoch whose gate has opened anywhere.
@@ -104,19 +129,24 @@ impl Oracle {
 
     /// The epoch of the last committed record.
     pub(crate) fn committed_epoch(&self) -> Epoch {
-        self.committed.last_key_value().map_or(Epoch::ZERO, |(_, trace)| trace.epoch)
+        self.committed.last_key_value().map_or(Epoch::ZERO, |(_, (trace, _))| trace.epoch)
     }
 
-    /// A replica has applied its log up to `applied`. Returns whether somebody's first.
-    pub(crate) fn apply(
-        &mut self,
-        who: NodeId,
-        group: GroupId,
-        shadow: &mut Shadow,
-        log: &LogReader,
-        applied: Lsn,
-        now: Nanos,
-    ) -> bool {
+    /// Returns whether the replica is the first to have applied this much of the present history.
+    pub(crate) fn apply(&mut self, applying: Applying, shadow: &mut Shadow, log: &LogReader) -> bool {
+        let Applying { who, group, lineage, epoch, applied, now } = applying;
+        if lineage < self.lineage {
+            return false;
+        }
+        if lineage > self.lineage {
+            (self.lineage, self.begun_in) = (lineage, self.begins_in);
+            if !std::mem::take(&mut self.loses_nothing) {
+                (self.committed, self.truth) = (BTreeMap::new(), Truth::default());
+            }
+        }
+        if shadow.lineage != lineage {
+            (shadow.lineage, shadow.applied) = (lineage, Lsn::ZERO);
+        }
         let known = self.committed_end();
         let fresh: Vec<(Lsn, Trace)> = shadow
             .batches
@@ -125,10 +155,12 @@ impl Oracle {
             .collect();
         for (end, trace) in fresh {
             match self.committed.get(&end) {
-                Some(committed) => assert_eq!(*committed, trace, "{who} applies another batch of {group} at {end}"),
+                Some((committed, _)) => {
+                    assert_eq!(*committed, trace, "{who} applies another batch of {group} at {end}")
+                }
                 None => {
                     assert!(end > self.committed_end(), "{who} applies {group} up to {end}, inside another's batch");
-                    self.committed.insert(end, trace);
+                    self.committed.insert(end, (trace, epoch));
                 }
             }
         }
@@ -137,11 +169,19 @@ impl Oracle {
         self.committed_end() > known
     }
 
-    /// Nothing committed may ever be dropped, by anybody.
-    pub(crate) fn drop_batches(&self, who: NodeId, group: GroupId, dropped: &[(Lsn, Trace)]) {
+    /// Nothing committed may ever be dropped, except by who was left behind in an epoch before: whatever it holds proves nothing.
+    pub(crate) fn drop_batches(&self, who: NodeId, group: GroupId, epoch: Epoch, dropped: &[(Lsn, Trace)]) {
         for (end, trace) in dropped {
-            assert!(self.committed.get(end) != Some(trace), "{who} truncates what {group} has committed up to {end}");
+            let is_committed = |(committed, by): &(Trace, Epoch)| committed == trace && *by <= epoch;
+            let keeps = !self.committed.get(end).is_some_and(is_committed);
+            assert!(keeps, "{who} truncates what {group} has committed up to {end}");
         }
+    }
+
+    /// Whether what was acknowledged in histories before may be read no more: nothing is committed in a new one before all leases of
+    /// those before have ended.
+    pub(crate) fn is_past(&self, lineage: Lineage) -> bool {
+        lineage < self.lineage && self.greatest_open >= self.begun_in
     }
 
     pub(crate) fn lead(&mut self, group: GroupId, epoch: Epoch, node: NodeId, run: RunId) {
@@ -152,6 +192,6 @@ impl Oracle {
     /// Whether a log holds everything committed: it does if it holds the last of it, since logs that agree on a batch agree on
     /// everything before.
     pub(crate) fn is_held_by(&self, log: &Shadow) -> bool {
-        self.committed.last_key_value().is_none_or(|(end, trace)| log.ending(*end) == Some(*trace))
+        self.committed.last_key_value().is_none_or(|(end, (trace, _))| log.ending(*end) == Some(*trace))
     }
 }

@@ -49,6 +49,13 @@ impl<T> Queue<T> {
         self.scheduled += 1;
     }
 
+    /// Keeps, and maybe changes, what is still to come.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        let mut slots = std::mem::take(&mut self.heap).into_vec();
+        slots.retain_mut(|Reverse(slot)| keep(&mut slot.what));
+        self.heap = slots.into();
+    }
+
     /// The next happening, if it is not after `until`.
     pub(crate) fn pop(&mut self, until: Nanos) -> Option<(Nanos, T)> {
         if self.heap.peek()?.0.at > until {

@@ -106,7 +106,7 @@ counts! {
     /// Leaders killed, cut off or paused for longer than a lease.
     leaders_lost,
     lost, duplicated, held, store_unknown, store_late, watch_events_lost, sessions_ended, readers_held_up, deaths_at_start,
-    clean_ends, storage_failures,
-    kills, power_losses, wipes, backups_put_back, pauses, disk_hangs, links_cut_one_way, nodes_isolated, splits, splits_from_store, links_held, links_slow, ambushes, kills_beside_a_hang, floors_raised,
-    clients_cut_off, store_cut_off, store_outages, hour_set, disk_errors, disks_full, bits_flipped, elections_forced, transfers, stops,
+    clean_ends, storage_failures, histories_begun, stores_restored, stores_found_old, rebuilds, tokens_lost, histories_kept_whole, recoveries_by_controllers, recoveries_by_operators, recoveries_outdated, recoveries_refused,
+    kills, power_losses, wipes, disasters, backups_put_back, pauses, disk_hangs, links_cut_one_way, nodes_isolated, splits, splits_from_store, links_held, links_slow, ambushes, followers_estranged, kills_beside_a_hang, floors_raised,
+    clients_cut_off, clients_deaf, reads_unrouted, store_cut_off, store_outages, hour_set, disk_errors, disks_full, bits_flipped, elections_forced, transfers, stops,
 }

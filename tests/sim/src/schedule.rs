@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use simplekv_cluster::{Timing, Window};
 use simplekv_history::Verdict;
-use simplekv_types::{FlushPolicy, GroupId, NodeId, ReadPolicy};
+use simplekv_types::{FlushPolicy, GroupId, NodeId, ReadPolicy, RecoveryPolicy};
 
 use crate::client::{Patience, Workload};
 use crate::clock::ms;
@@ -59,6 +59,12 @@ impl Schedule {
         if rng.chance(700) {
             faults.extend([Fault::KillLeader, Fault::PauseLeader, Fault::Restart]);
         }
+        if world.settings.disasters.is_some() {
+            faults.extend([Fault::Disaster, Fault::Disaster, Fault::Recover]);
+        }
+        if world.settings.restores {
+            faults.extend([Fault::RestoreStore, Fault::KillLeader, Fault::Elect, Fault::Elect]);
+        }
         let intensity = rng.range(10, 120);
         let length = rng.range(ms(4000), ms(9000));
         Self { world, rng, faults, intensity, length }
@@ -81,6 +87,7 @@ impl Schedule {
             reader: enabled(300),
             ambush: enabled(400),
         };
+        world.back_up_store();
         let end = world.now + *length;
         while world.now < end {
             world.run(rng.below(ms(50)));
@@ -90,7 +97,9 @@ impl Schedule {
                 fault.strike(world, rng);
             }
         }
-        if world.groups().into_iter().all(|group| world.is_recoverable(group)) {
+        world.restore_store();
+        let can_go_on = |group| world.is_recoverable(group) || world.has_old_record(group);
+        if world.groups().into_iter().all(can_go_on) || world.settings.disasters.is_some() {
             heal(world);
             if world.machines.len() > 2 {
                 do_without_one(world, rng);
@@ -100,15 +109,15 @@ impl Schedule {
         }
         // Reads of weaker policies were judged when they were answered, by what the log says.
         let verdict = match world.has_honest_clocks() {
-            true => judge(&world.history.operations, ReadPolicy::is_linearizable),
+            true => judge(&world.history, ReadPolicy::is_linearizable),
             // Leases promise nothing then.
-            false => judge(&world.history.operations, |policy| policy == ReadPolicy::Quorum),
+            false => judge(&world.history, |policy| policy == ReadPolicy::Quorum),
         };
         if let Some(violation) = verdict.violations.first() {
             panic!("{}: {}", violation.kind, violation.reason);
         }
-        let has_old_reads = !world.has_honest_clocks()
-            && !judge(&world.history.operations, ReadPolicy::is_linearizable).violations.is_empty();
+        let has_old_reads =
+            !world.has_honest_clocks() && !judge(&world.history, ReadPolicy::is_linearizable).violations.is_empty();
         Outcome { counts: world.counts.clone(), verdict, has_old_reads, trace: world.trace.take().unwrap_or_default() }
     }
 
@@ -121,7 +130,12 @@ impl Schedule {
 fn settings(rng: &mut Rng) -> Settings {
     let nodes = *rng.pick(&[1, 2, 3, 3, 3, 3, 3, 4, 5]).expect("some");
     let min_in_sync = if nodes == 1 { 1 } else { *rng.pick(&[1, 2, 2, 2]).expect("some") };
-    let window = Window { appends: 4, records: 20, append_bytes: 200 };
+    let narrow = Window { appends: 4, records: 20, append_bytes: 200 };
+    // Whoever was away takes long to catch up, if writes are rare enough for that at all.
+    let narrowest = Window { appends: 1, records: 2, append_bytes: 60 };
+    let window = if rng.chance(600) { Window::default() } else { *rng.pick(&[narrow, narrowest]).expect("two") };
+    let policies = [RecoveryPolicy::Manual, RecoveryPolicy::Longest];
+    let disasters = if rng.chance(100) { rng.pick(&policies).copied() } else { None };
     Settings {
         nodes,
         groups: if rng.chance(150) { 2 } else { 1 },
@@ -129,7 +143,9 @@ fn settings(rng: &mut Rng) -> Settings {
         lease_ms: *rng.pick(&[300, 600, 1000, 1000, 1000, 2000]).expect("some"),
         flush: *rng.pick(&[FlushPolicy::Always, FlushPolicy::Replicated, FlushPolicy::Os]).expect("some"),
         read_leases: rng.chance(900),
-        window: if rng.chance(300) { window } else { Window::default() },
+        disasters,
+        restores: disasters.is_none() && rng.chance(60),
+        window,
         segment_bytes: if rng.chance(500) { 4 << 10 } else { 64 << 10 },
         timing: Timing::default(),
         ppm: if rng.chance(500) { 9_900 } else { 100 },
@@ -139,12 +155,13 @@ fn settings(rng: &mut Rng) -> Settings {
             counters: rng.below(3),
             reads: rng.range(300, 800),
             tasks: 1 + usize::try_from(rng.below(3)).expect("few"),
-            think: rng.range(ms(5), ms(80)),
+            think: rng.range(if window == narrowest { ms(50) } else { ms(5) }, ms(80)),
             expiry: rng.chance(300),
+            bounded: rng.chance(250),
         },
         patience: Patience {
             total: Duration::from_millis(rng.range(1500, 12_000)),
-            attempt: Duration::from_millis(rng.range(100, 700)),
+            attempt: Duration::from_millis(if rng.chance(800) { rng.range(100, 700) } else { rng.range(700, 3000) }),
         },
     }
 }
@@ -169,6 +186,7 @@ fn heal(world: &mut World) {
         }
     }
     world.restart_all();
+    recover(world);
     let end = world.now + ms(60_000);
     let groups = world.groups();
     let led = |world: &World| groups.iter().all(|group| world.is_serving(*group));
@@ -176,6 +194,23 @@ fn heal(world: &mut World) {
     let end = world.now + ms(60_000);
     let in_sync = |world: &World| groups.iter().all(|group| world.is_in_sync(*group));
     assert!(world.run_until(end, in_sync), "not everybody is in sync after everything healed");
+}
+
+/// Groups that have lost everything go on with what is left, by themselves if they may and can, else as an operator decides.
+fn recover(world: &mut World) {
+    let end = world.now + ms(60_000);
+    let by_itself = world.settings.disasters == Some(RecoveryPolicy::Longest);
+    let operators_from = world.now + if by_itself { ms(15_000) } else { 0 };
+    let groups = world.groups();
+    while world.now < end && !groups.iter().all(|group| world.can_go_on(*group)) {
+        if world.now >= operators_from {
+            if by_itself {
+                groups.iter().for_each(|group| world.check_waits(*group));
+            }
+            groups.iter().for_each(|group| world.recover(*group));
+        }
+        world.run(ms(500));
+    }
 }
 
 /// Whichever one node fails, and however: the others go on before long.

@@ -66,6 +66,34 @@ impl Store {
         Self { shelf, records }
     }
 
+    /// A backup.
+    pub(crate) fn snapshot(&self) -> Model {
+        self.shelf.model.lock().clone()
+    }
+
+    /// Puts a backup in the place of everything, as operators are told to: revisions do not come twice. Names of sessions do not
+    /// either; those that were open are gone.
+    pub(crate) fn restore(&self, mut snapshot: Model) {
+        let mut model = self.shelf.model.lock();
+        let (revision, last) = (model.revision(), model.open_session());
+        for session in snapshot.sessions() {
+            snapshot.end_session(session);
+        }
+        while snapshot.revision() <= revision {
+            snapshot.txn(&Txn::new().put("/restored", "")).expect("a key can be written");
+        }
+        while snapshot.open_session() < last {}
+        for session in snapshot.sessions() {
+            snapshot.end_session(session);
+        }
+        *model = snapshot;
+    }
+
+    /// Undoes that.
+    pub(crate) fn put_back(&self, model: Model) {
+        *self.shelf.model.lock() = model;
+    }
+
     pub(crate) fn revision(&self) -> Revision {
         self.shelf.model.lock().revision()
     }

@@ -14,6 +14,8 @@ pub(crate) struct Truth {
     keys: BTreeMap<Bytes, Vec<Version>>,
     /// When how much was first committed, in order.
     moments: Vec<(Nanos, Lsn)>,
+    /// When somebody was first told of how much, in order.
+    told: Vec<(Nanos, Lsn)>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +70,23 @@ impl Truth {
 
     /// What was committed at that moment: everything below.
     pub(crate) fn committed_at(&self, moment: Nanos) -> Lsn {
-        let before = self.moments.partition_point(|(at, _)| *at <= moment);
-        before.checked_sub(1).and_then(|last| self.moments.get(last)).map_or(Lsn::ZERO, |(_, end)| *end)
+        last_until(&self.moments, moment)
     }
+
+    /// Somebody is told what everything below makes of a key.
+    pub(crate) fn tell(&mut self, end: Lsn, now: Nanos) {
+        if self.told.last().is_none_or(|(_, last)| *last < end) {
+            self.told.push((now, end));
+        }
+    }
+
+    /// What somebody had been told of before that moment: everything below.
+    pub(crate) fn told_before(&self, moment: Nanos) -> Lsn {
+        moment.checked_sub(1).map_or(Lsn::ZERO, |before| last_until(&self.told, before))
+    }
+}
+
+fn last_until(ends: &[(Nanos, Lsn)], moment: Nanos) -> Lsn {
+    let count = ends.partition_point(|(at, _)| *at <= moment);
+    count.checked_sub(1).and_then(|last| ends.get(last)).map_or(Lsn::ZERO, |(_, end)| *end)
 }

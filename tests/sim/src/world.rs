@@ -4,10 +4,13 @@ mod checks;
 mod clients;
 mod disks;
 mod groups;
+mod happening;
 mod metadata;
 mod nodes;
+mod recovery;
 mod requests;
 mod standing;
+mod starting;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +24,8 @@ use simplekv_types::{
     ClusterId, ClusterRecord, Epoch, FlushPolicy, GroupId, GroupRecord, GroupTime, Lineage, Lsn, Member, NodeId,
     NodeRecord, RecoveryPolicy, Reply, Revision, RunId, SlotMap, StorageId,
 };
+
+pub(crate) use happening::{Ask, Asker, Happening, Seen};
 
 use crate::client::{Client, Patience, Request, Workload};
 use crate::clock::{Clocks, Nanos, ms};
@@ -46,6 +51,10 @@ pub(crate) struct Settings {
     pub(crate) lease_ms: u64,
     pub(crate) flush: FlushPolicy,
     pub(crate) read_leases: bool,
+    /// Whether groups may lose all their in-sync replicas, and who decides how they go on.
+    pub(crate) disasters: Option<RecoveryPolicy>,
+    /// Whether the metadata store is put back to an older state.
+    pub(crate) restores: bool,
     pub(crate) window: Window,
     pub(crate) segment_bytes: u64,
     pub(crate) timing: Timing,
@@ -71,57 +80,6 @@ pub(crate) struct Troubles {
     pub(crate) ambush: u64,
 }
 
-/// Something that happens.
-#[derive(Debug)]
-pub(crate) enum Happening {
-    Start { node: NodeId },
-    Kill { node: NodeId },
-    PowerLoss { node: NodeId },
-    Mend,
-    Elect { group: GroupId, candidate: NodeId },
-    Deliver(Envelope),
-    Wake { node: NodeId, run: RunId, group: GroupId },
-    Tell { node: NodeId, run: RunId, group: GroupId, event: Event },
-    FlushBegins { node: NodeId, run: RunId, group: GroupId },
-    FlushEnds { node: NodeId, run: RunId, group: GroupId, mark: Option<(Lsn, u64)>, probe: Option<u64>, synced: bool },
-    Execute { asker: Asker, id: RequestId, ask: Ask, answer: bool },
-    SlotsRead { node: NodeId, run: RunId, group: GroupId, found: bool },
-    RegisterLate { node: NodeId, expected: Revision, record: NodeRecord },
-    Seen { node: NodeId, run: RunId, seen: Seen },
-    Relist { node: NodeId, run: RunId },
-    KeepAlive { node: NodeId, run: RunId },
-    SessionDue { session: SessionId },
-    TellController { node: NodeId, run: RunId, event: ControllerEvent },
-    Arrive { node: NodeId, request: Request },
-    Confirm { node: NodeId, run: RunId, request: Request, read: requests::Unproved },
-    OutOfPatience { node: NodeId, number: u64 },
-    Answered { client: usize, flight: u64, attempt: u32, answer: Answer, group: GroupId },
-    Lost { client: usize, flight: u64, attempt: u32, sent: bool },
-    AttemptEnds { client: usize, flight: u64, attempt: u32 },
-    PauseEnds { client: usize, flight: u64, pause: u32 },
-    Think { client: usize, task: usize },
-    Topology { client: usize, version: Revision },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asker {
-    Replica { node: NodeId, run: RunId, group: GroupId },
-    Controller { node: NodeId, run: RunId },
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Ask {
-    Replica(GroupId, MetadataRequest),
-    Controller(GroupId, Box<GroupChange>, simplekv_meta::Office),
-}
-
-/// What a watch tells.
-#[derive(Clone, Debug)]
-pub(crate) enum Seen {
-    Group(GroupId, GroupRecord, Revision),
-    Nodes(Vec<NodeFacts>),
-}
-
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) now: Nanos,
@@ -135,6 +93,7 @@ pub(crate) struct World {
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     pub(crate) store: Store,
     pub(crate) store_down: bool,
+    pub(crate) backup: recovery::Backup,
     /// When each open session ends unless it is kept alive.
     sessions: BTreeMap<SessionId, Nanos>,
     /// The topologies the store has shown, newest last.
@@ -175,7 +134,7 @@ impl World {
                 min_in_sync: settings.min_in_sync,
                 lineage: Lineage(0),
                 recovering: false,
-                recovery: RecoveryPolicy::default(),
+                recovery: settings.disasters.unwrap_or_default(),
             }
         };
         let ids: Vec<GroupId> = (1..=settings.groups).map(GroupId).collect();
@@ -201,6 +160,7 @@ impl World {
             machines,
             store,
             store_down: false,
+            backup: recovery::Backup::default(),
             sessions: BTreeMap::new(),
             topologies: Vec::new(),
             clients,
@@ -315,6 +275,7 @@ impl World {
     fn carry_out(&mut self, what: Happening) {
         match what {
             Happening::Start { node } => self.start(node),
+            Happening::Host { node, run, file } => self.host(node, run, *file),
             Happening::Kill { .. } | Happening::PowerLoss { .. } | Happening::Elect { .. } if self.is_at_peace => (),
             Happening::Kill { node } => faults::kill(self, node),
             Happening::PowerLoss { node } => faults::power_loss(self, node),
@@ -332,6 +293,10 @@ impl World {
             }
             Happening::Execute { asker, id, ask, answer } => self.execute(asker, id, ask, answer),
             Happening::SlotsRead { node, run, group, found } => self.slots_read(node, run, group, found),
+            Happening::Decide { group, to, shown } => self.decide_recovery(group, to, &shown),
+            Happening::Recover { change } => self.execute_recovery(&change),
+            Happening::Inspect { node, run, group, found } => self.inspected(node, run, group, found),
+            Happening::Rebuild { node, run, group, lineage } => self.rebuild(node, run, group, lineage),
             Happening::RegisterLate { node, expected, record } => {
                 let _ = self.store.register(node, expected, &record);
                 self.publish_nodes();
@@ -360,27 +325,6 @@ impl World {
         match ask {
             Ask::Replica(_, MetadataRequest::ReadGroup) => MetadataOutcome::Failed,
             _ => MetadataOutcome::Unknown,
-        }
-    }
-}
-
-impl Happening {
-    /// The node whose process has to run for it.
-    fn suspended_with(&self) -> Option<NodeId> {
-        match self {
-            Self::Deliver(envelope) => Some(envelope.to),
-            Self::Wake { node, .. }
-            | Self::Tell { node, .. }
-            | Self::FlushBegins { node, .. }
-            | Self::SlotsRead { node, .. }
-            | Self::Seen { node, .. }
-            | Self::Relist { node, .. }
-            | Self::KeepAlive { node, .. }
-            | Self::TellController { node, .. }
-            | Self::Arrive { node, .. }
-            | Self::Confirm { node, .. }
-            | Self::OutOfPatience { node, .. } => Some(*node),
-            _ => None,
         }
     }
 }

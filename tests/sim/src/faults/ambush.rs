@@ -19,6 +19,23 @@ pub(super) fn kill_beside_hang(world: &mut World, node: NodeId, time: Nanos, rng
     world.schedule(start_at + rng.below(ms(1000)), Happening::PowerLoss { node });
 }
 
+/// A follower and its leader lose each other until the leader goes on without it, and find each other again soon after. Whoever asks
+/// the follower meanwhile believes that it is in sync.
+pub(super) fn estrange(world: &mut World, group: GroupId, rng: &mut Rng) {
+    let Some(leader) = world.leader(group) else { return };
+    let others: Vec<NodeId> = world.machines.keys().copied().filter(|node| *node != leader).collect();
+    let Some(&follower) = rng.pick(&others) else { return };
+    world.counts.followers_estranged += 1;
+    world.network.set(Place::Node(leader), Place::Node(follower), Link::Cut);
+    world.network.set(Place::Node(follower), Place::Node(leader), Link::Cut);
+    let time = rng.range(ms(800), ms(3000));
+    let until = world.now + time + rng.below(ms(500));
+    for client in &mut world.clients {
+        client.deaf_until = client.deaf_until.max(until);
+    }
+    world.schedule(time, Happening::Mend);
+}
+
 /// Right after a group's record has changed something happens to those it is about.
 pub(crate) fn ambush(world: &mut World, group: GroupId, before: &GroupRecord, after: &GroupRecord, rng: &mut Rng) {
     let Some(leader) = after.leader.map(|leader| leader.node) else { return };

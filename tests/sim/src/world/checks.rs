@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use simplekv_cluster::Role;
+use simplekv_cluster::{Role, Serving};
 use simplekv_types::ReadPolicy;
 use simplekv_types::peer::Message;
 
 use super::*;
 use crate::history::Action;
-use crate::oracle::Shadow;
+use crate::oracle::{Applying, Shadow};
+use crate::truth::Truth;
 
 impl World {
     /// Looks at a replica that has just been stepped.
@@ -19,11 +20,17 @@ impl World {
         let (log_end, last_epoch, applied) = (engine.log_end(), engine.last_epoch(), engine.applied());
         let dropped = hosted.shadow.follow(&hosted.log, log_end, last_epoch);
         assert_eq!(hosted.shadow.end(), log_end, "{id}: the log of {group} cannot be read to its end");
-        oracle.drop_batches(id, group, &dropped);
-        self.counts.truncations += u64::from(!dropped.is_empty());
-        let news = oracle.apply(id, group, &mut hosted.shadow, &hosted.log, applied, self.now);
         let serving = hosted.group.replica().serving();
+        let Serving { lineage, epoch, .. } = serving;
+        let applying = Applying { who: id, group, lineage, epoch, applied, now: self.now };
+        self.counts.truncations += u64::from(!dropped.is_empty());
         self.counts.checks += 1;
+        if serving.lineage < oracle.lineage {
+            // Another history has begun: this one may be anything, but must not be answered from as if it were the only one.
+            return self.check_leases(id, group);
+        }
+        oracle.drop_batches(id, group, epoch, &dropped);
+        let news = oracle.apply(applying, &mut hosted.shadow, &hosted.log);
         if serving.role == Role::Leader && serving.activated && serving.epoch >= oracle.committed_epoch() {
             // A leader that was replaced without knowing is left behind, and none the worse for it.
             let held = oracle.is_held_by(&hosted.shadow);
@@ -40,6 +47,10 @@ impl World {
     pub(super) fn check_in_sync(&self, group: GroupId) {
         let Some(oracle) = self.oracles.get(&group) else { return };
         let (record, _) = self.store.group(group);
+        if record.lineage > oracle.lineage || self.has_old_record(group) {
+            // Who was chosen has not begun, or the record says who was in sync once.
+            return;
+        }
         for member in record.in_sync {
             if let Some(log) = self.log_of(group, member) {
                 assert!(oracle.is_held_by(log), "{member} is in sync in {group} and lacks what is committed");
@@ -82,7 +93,10 @@ impl World {
 
     /// A change of a group's record, at the moment of its execution. An intact replica leaves only if as many intact ones as the group
     /// needs stay, and whoever joins or leads is who is registered.
-    pub(super) fn check_change(&self, before: &GroupRecord, after: &GroupRecord) {
+    pub(super) fn check_change(&mut self, group: GroupId, before: &GroupRecord, after: &GroupRecord) {
+        if after.lineage > before.lineage {
+            return self.check_beginning(group, before, after);
+        }
         let registration = |node| self.store.node(node);
         let is_intact = |member: &Member| {
             registration(member.node)
@@ -100,6 +114,28 @@ impl World {
             let is_registered =
                 found.is_some_and(|found| found.run() == leader.run && found.record.storage == leader.storage);
             assert!(is_registered, "{} is elected and is not who is registered", leader.node);
+        }
+    }
+
+    /// A group begins another history only if nobody is left who has all of the one before.
+    fn check_beginning(&mut self, group: GroupId, before: &GroupRecord, after: &GroupRecord) {
+        assert_eq!(after.in_sync.len(), 1, "nobody but who was chosen has the history of {group}");
+        self.counts.histories_begun += 1;
+        let went_back = self.went_back_in(group, before.lineage);
+        let has_all = |member: &&Member| self.machines.values().any(|machine| machine.keeps_promises_of(**member));
+        let whole: Vec<&Member> = before.in_sync.iter().filter(has_all).collect();
+        assert!(went_back || whole.is_empty(), "{group} begins another history although {whole:?} has all of this one");
+        let chosen = after.leader.and_then(|leader| self.machines.get(&leader.node)?.hosted(group));
+        let Some(oracle) = self.oracles.get_mut(&group) else { return };
+        oracle.begins_in = after.epoch;
+        oracle.loses_nothing = went_back;
+        if went_back {
+            // Everybody is whole, and so is whoever has the longest log. Whoever was chosen may have ended since.
+            let has_all = chosen.is_none_or(|hosted| oracle.is_held_by(&hosted.shadow));
+            assert!(has_all, "{group} begins another history with less than all of this one");
+            self.counts.histories_kept_whole += 1;
+        } else {
+            self.history.judged_until.entry(group).or_insert(self.now);
         }
     }
 
@@ -121,6 +157,9 @@ impl World {
         let (applied, committed, open) =
             (hosted.group.engine().applied(), oracle.committed_end(), oracle.greatest_open);
         let outlived = match begun.leads() {
+            _ if serving.lineage < oracle.lineage => {
+                oracle.is_past(serving.lineage).then(|| format!("{id} may read {group} as it was in another history"))
+            }
             true if applied < committed => Some(format!("{id} may read {group} at {applied} of {committed} committed")),
             true if serving.epoch < open => {
                 Some(format!("{id} holds the lease of {} beside the gate of {open}", serving.epoch))
@@ -140,33 +179,44 @@ impl World {
 
     /// An answer is what the committed log says about the key at the place it claims, and that place is where its policy wants it.
     /// `began`: when the node began with it.
-    pub(super) fn check_answer(&self, id: NodeId, request: &Request, answer: &Answer, began: Nanos) {
-        let (Some(oracle), [at]) = (self.oracles.get(&request.group), answer.seen.as_slice()) else { return };
-        let (truth, key) = (&oracle.truth, request.action.key());
-        assert!(at.end <= oracle.committed_end(), "{id} answers {key} at {}, which is not committed", at.end);
-        match (&request.action, &answer.reply) {
-            (Action::Get { .. }, Reply::Bulk(_) | Reply::Null) => {
-                let told = match &answer.reply {
-                    Reply::Bulk(value) => Some(value.as_ref()),
-                    _ => None,
-                };
-                // What waited was read before, at an earlier time of the group.
-                let is_there = |time| truth.value(key, at.end, time) == told;
-                let found = is_there(answer.time) || began < self.now && is_there(GroupTime::ZERO);
-                assert!(found, "{id} answers {key} at {} with what is not there: {told:?}", at.end);
-            }
-            (Action::Set { value, .. } | Action::GetSet { value, .. }, reply) if !matches!(reply, Reply::Error(_)) => {
-                let written = truth.written(key, value.to_string().as_bytes());
-                assert!(written.is_some_and(|lsn| lsn < at.end), "{id} wrote {key} at {written:?} and says {}", at.end);
-            }
-            _ => (),
-        }
-        if let Some(seen) = request.seen {
+    pub(super) fn check_answer(&mut self, id: NodeId, request: &Request, answer: &Answer, began: Nanos) {
+        let is_honest = self.has_honest_clocks();
+        let (Some(oracle), [at]) = (self.oracles.get_mut(&request.group), answer.seen.as_slice()) else { return };
+        let key = request.action.key();
+        let is_told = !matches!(answer.reply, Reply::Error(_));
+        let is_strict = is_told && (!request.action.is_read() || request.policy.is_linearizable());
+        if let Some(seen) = request.seen.filter(|seen| is_told && seen.end > Lsn::ZERO) {
+            assert_eq!(at.lineage, seen.lineage, "{id} answers {key} in a session that saw another history");
             assert!(at.end >= seen.end, "{id} answers {key} at {} in a session that has seen {}", at.end, seen.end);
+        }
+        if at.lineage < oracle.lineage {
+            // With other clocks only what a quorum confirmed is judged.
+            let is_judged = is_honest || !request.action.is_read() || request.policy == ReadPolicy::Quorum;
+            let is_past = is_judged && oracle.is_past(at.lineage);
+            assert!(
+                !is_strict || !is_past,
+                "{id} answers {key} out of lineage {} while {} goes on",
+                at.lineage,
+                oracle.lineage
+            );
+            return;
+        }
+        if is_strict {
+            oracle.truth.tell(at.end, self.now);
+        }
+        let truth = &oracle.truth;
+        assert!(at.end <= oracle.committed_end(), "{id} answers {key} at {}, which is not committed", at.end);
+        check_content(id, truth, request, answer, began < self.now);
+        // Whether the clients' history shows it or not: nobody reads less than somebody was told before the request came.
+        let is_bound = is_honest && request.policy.is_linearizable() || request.policy == ReadPolicy::Quorum;
+        if request.action.is_read() && is_bound {
+            let told = truth.told_before(began);
+            let missed = truth.changed(key, at.end, told);
+            assert!(!missed, "{id} answers {key} at {}, which another was at {told}, as somebody was told", at.end);
         }
         if let ReadPolicy::Bounded { max_lag } = request.policy
             && request.action.is_read()
-            && self.has_honest_clocks()
+            && is_honest
         {
             // The node's clock may run slower than the world's.
             let max_lag = u64::try_from(max_lag.as_nanos()).expect("short") / 100 * 102;
@@ -236,5 +286,28 @@ impl World {
             assert!(said <= applied, "{id} tells of {said} committed, but has applied {applied}");
             assert!(!hosted.group.is_stalled(), "{id} keeps others from taking over although its disk hangs");
         }
+    }
+}
+
+/// What is told about a key is there. `waited`: whether it was read some time before it was answered.
+fn check_content(id: NodeId, truth: &Truth, request: &Request, answer: &Answer, waited: bool) {
+    let [at] = answer.seen.as_slice() else { return };
+    let key = request.action.key();
+    match (&request.action, &answer.reply) {
+        (Action::Get { .. }, Reply::Bulk(_) | Reply::Null) => {
+            let told = match &answer.reply {
+                Reply::Bulk(value) => Some(value.as_ref()),
+                _ => None,
+            };
+            // What waited was read before, at an earlier time of the group.
+            let is_there = |time| truth.value(key, at.end, time) == told;
+            let found = is_there(answer.time) || waited && is_there(GroupTime::ZERO);
+            assert!(found, "{id} answers {key} at {} with what is not there: {told:?}", at.end);
+        }
+        (Action::Set { value, .. } | Action::GetSet { value, .. }, reply) if !matches!(reply, Reply::Error(_)) => {
+            let written = truth.written(key, value.to_string().as_bytes());
+            assert!(written.is_some_and(|lsn| lsn < at.end), "{id} wrote {key} at {written:?} and says {}", at.end);
+        }
+        _ => (),
     }
 }

@@ -9,7 +9,7 @@ use simplekv_types::{Failure, ReadPolicy, SessionToken};
 
 use super::*;
 use crate::client::{Flight, SHUNNED, Shared, WITHOUT_LEASE, command, slot};
-use crate::history::{Action, End, OpId};
+use crate::history::{Action, End, OpId, Operation};
 
 impl World {
     pub(super) fn wake_tasks(&mut self, client: usize) {
@@ -29,7 +29,9 @@ impl World {
     /// A client wants something done.
     pub(crate) fn begin_operation(&mut self, client: usize, task: usize, action: Action) -> OpId {
         let policy = self.draw_policy(task);
-        let id = self.history.begin(client, task, action.clone(), policy, self.now);
+        let group = self.store.slots().0.owner(slot(&action)).expect("every slot has an owner");
+        let (began, ended) = (self.now, None);
+        let id = self.history.begin(Operation { client, task, action: action.clone(), group, policy, began, ended });
         self.hand_token_on(client, task);
         let Some(who) = self.clients.get_mut(client) else { return id };
         if action.is_read() && policy == ReadPolicy::Linearizable {
@@ -57,6 +59,9 @@ impl World {
                 ReadPolicy::Bounded { max_lag: std::time::Duration::from_millis(self.rng.range(10, 400)) }
             }
             12 if task < usize::MAX => ReadPolicy::Any,
+            25..=37 if task < usize::MAX && self.settings.workload.bounded => {
+                ReadPolicy::Bounded { max_lag: std::time::Duration::from_millis(self.rng.range(10, 400)) }
+            }
             _ => ReadPolicy::Linearizable,
         }
     }
@@ -108,6 +113,8 @@ impl World {
     fn decide(&mut self, client: usize, id: u64, outcome: Outcome) {
         let now = self.now;
         let dice = u32::try_from(self.rng.below(1 << 32)).expect("32 bits");
+        let nodes: Vec<NodeId> = self.machines.keys().copied().collect();
+        let unrouted = if self.rng.chance(250) { self.rng.pick(&nodes).copied() } else { None };
         let Some(who) = self.clients.get_mut(client) else { return };
         let Some(mut flight) = who.flights.remove(&id) else { return };
         let topology = Arc::clone(&who.topology);
@@ -116,6 +123,12 @@ impl World {
         let by = Circumstances { topology: &topology, elapsed, millis: now / 1_000_000, dice, cost: &cost };
         match flight.attempts.decide(outcome, &by) {
             Step::Send { to, dedupe, attempt, timeout } => {
+                // Who speaks the Redis protocol reads from whichever node it is connected to.
+                let is_weak =
+                    !matches!(flight.policy, ReadPolicy::Linearizable | ReadPolicy::Leader | ReadPolicy::Quorum);
+                let is_unrouted = is_weak && flight.action.is_read() && unrouted.is_some();
+                let to = unrouted.filter(|_| is_unrouted).unwrap_or(to);
+                self.counts.reads_unrouted += u64::from(is_unrouted);
                 (flight.attempt, flight.asked, flight.pause) = (attempt, Some(to), None);
                 let is_in_session = matches!(flight.policy, ReadPolicy::Session { .. } | ReadPolicy::Bounded { .. });
                 let session = who.sessions.get(flight.task).filter(|_| is_in_session && flight.action.is_read());
@@ -218,8 +231,14 @@ impl World {
                 failure.code(),
                 simplekv_types::FailureCode::NotLeader | simplekv_types::FailureCode::NoLeader
             );
-            if lacks_lease && let Some(node) = flight.asked {
+            let (asked, task) = (flight.asked, flight.task);
+            if lacks_lease && let Some(node) = asked {
                 who.shun(node, now, WITHOUT_LEASE);
+            }
+            if matches!(failure, Failure::TokenLost { .. })
+                && let Some(session) = who.sessions.get_mut(task)
+            {
+                *session = SessionToken::new();
             }
             self.counts.refusals += 1;
         }
@@ -255,8 +274,12 @@ impl World {
     pub(super) fn take_topology(&mut self, client: usize, version: Revision) {
         let Some(topology) = self.topology_at(version) else { return };
         let Some(who) = self.clients.get_mut(client) else { return };
+        if who.deaf_until > self.now {
+            return self.queue.push(who.deaf_until, Happening::Topology { client, version });
+        }
         if who.topology.version() > 0 && topology.version() <= who.topology.version() {
-            return;
+            // Times are taken over in any case.
+            return self.tell_times(client);
         }
         let next = Arc::new(sans_io::succeed(simplekv_client::Topology::clone(&topology), &who.topology));
         // Nodes tell a group's time along with the topology.

@@ -116,7 +116,7 @@ impl World {
             Output::Alarm(alarm) => self.note(|| format!("{id}: {alarm:?}")),
             Output::RoleChanged { epoch, role, leader } => self.role_changed(id, group, epoch, role, leader),
             Output::TransferEnded(outcome) => self.note(|| format!("{id}: transfer {outcome:?}")),
-            Output::Rebuild { .. } => unreachable!("no group here goes on in another lineage"),
+            Output::Rebuild { lineage } => self.put_away(id, group, lineage),
             Output::Failed { what, distrust } => self.failed(id, &what, distrust),
         }
     }

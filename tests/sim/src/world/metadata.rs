@@ -112,14 +112,13 @@ impl World {
         change: GroupChange,
         office: Option<simplekv_meta::Office>,
     ) -> MetadataOutcome {
-        let GroupChange { expected, registrations, silent, record } = change;
-        let change = simplekv_meta::GroupChange { group, expected, record, registrations, silent, office };
+        let change = with_office(group, change, office);
         let before = self.store.group(group).0;
         let outcome = self.store.change_group(&change);
         self.note(|| format!("store: {asker:?} {} -> {}", describe(&change.record), name(&outcome)));
         if matches!(outcome, MetadataOutcome::Succeeded { .. }) {
             self.counts.group_changes += 1;
-            self.check_change(&before, &change.record);
+            self.check_change(group, &before, &change.record);
             if self.rng.chance(self.troubles.ambush) {
                 let mut rng = Rng::new(self.rng.next());
                 faults::ambush(self, group, &before, &change.record, &mut rng);
@@ -172,6 +171,9 @@ impl World {
                 self.tell_controller(id, run, event);
             }
             Seen::Nodes(facts) => {
+                if let Some(process) = self.machines.get_mut(&id).and_then(|machine| machine.process.as_mut()) {
+                    process.nodes.clone_from(&facts);
+                }
                 for group in self.groups() {
                     self.tell(id, run, group, Event::NodesSeen(facts.clone()));
                 }
@@ -199,7 +201,20 @@ impl World {
         if self.store_down || !self.network.reach(Place::Store, Place::Node(id)) {
             return;
         }
+        if self.finds_old_store(id) {
+            self.counts.stores_found_old += 1;
+            self.note(|| format!("{id}: the metadata store has gone back"));
+            return self.end(id);
+        }
         let facts = self.store.facts();
+        let Some(process) = self.machines.get(&id).and_then(|machine| machine.process.as_ref()) else { return };
+        let knows = |group: &GroupId| {
+            process.known.get(group).is_some_and(|(_, revision)| *revision == self.store.group(*group).1)
+        };
+        // Nobody is told of what is no news.
+        if process.nodes == facts && self.oracles.keys().all(knows) {
+            return;
+        }
         self.see(id, run, Seen::Nodes(facts));
         for group in self.groups() {
             let (record, revision) = self.store.group(group);
@@ -304,11 +319,18 @@ impl World {
         for effect in effects {
             match effect {
                 ControllerEffect::ChangeGroup { id: request, group, change } => {
+                    if change.record.lineage > self.store.group(group).0.lineage {
+                        self.counts.recoveries_by_controllers += 1;
+                        let change = with_office(group, GroupChange::clone(&change), Some(office));
+                        let reaches = |other| other == id || self.network.reach(Place::Node(id), Place::Node(other));
+                        self.check_choice(group, &change, reaches, false);
+                    }
                     let ask = Ask::Controller(group, change, office);
                     self.ask(Asker::Controller { node: id, run }, request, ask);
                 }
-                // No group here may go on without what it acknowledged.
-                ControllerEffect::TransferEnded { .. } | ControllerEffect::Inspect { .. } => (),
+                ControllerEffect::Inspect { group } => self.inspect(id, run, group),
+                // Whoever is told in production is nobody here: leaders are asked.
+                ControllerEffect::TransferEnded { .. } => (),
             }
         }
     }
@@ -359,6 +381,16 @@ impl World {
             .or(self.topologies.last())
             .cloned()
     }
+}
+
+/// A change as the metadata store takes it.
+pub(super) fn with_office(
+    group: GroupId,
+    change: GroupChange,
+    office: Option<simplekv_meta::Office>,
+) -> simplekv_meta::GroupChange {
+    let GroupChange { expected, registrations, silent, record } = change;
+    simplekv_meta::GroupChange { group, expected, record, registrations, silent, office }
 }
 
 fn describe(record: &GroupRecord) -> String {

@@ -32,16 +32,18 @@ impl World {
     }
 
     /// Somebody with the right to do so changes a group's record, whatever others believe.
-    pub(crate) fn change_by_force(&mut self, change: &simplekv_meta::GroupChange) {
+    pub(crate) fn change_by_force(&mut self, change: &simplekv_meta::GroupChange) -> bool {
         let before = self.store.group(change.group).0;
         let outcome = self.store.change_group(change);
-        if matches!(outcome, MetadataOutcome::Succeeded { .. }) {
-            self.check_change(&before, &change.record);
+        let is_done = matches!(outcome, MetadataOutcome::Succeeded { .. });
+        if is_done {
+            self.check_change(change.group, &before, &change.record);
         }
         self.note(|| format!("store: by force {} {outcome:?}", change.record.epoch));
         self.check_in_sync(change.group);
         self.publish_group(change.group);
         self.publish_topology();
+        is_done
     }
 
     /// Whether the recorded leader leads and takes writes.
