@@ -72,7 +72,7 @@ impl World {
         Fate::Done
     }
 
-    fn answer_asker(&mut self, after: Nanos, asker: Asker, id: RequestId, outcome: MetadataOutcome) {
+    pub(super) fn answer_asker(&mut self, after: Nanos, asker: Asker, id: RequestId, outcome: MetadataOutcome) {
         let what = match asker {
             Asker::Replica { node, run, group } => {
                 Happening::Tell { node, run, group, event: Event::Metadata { id, outcome } }

@@ -54,6 +54,19 @@ impl World {
             }
         }
         self.sessions.clear();
+        // What was on its way to the store's processes ended with them.
+        let mut unanswered = Vec::new();
+        self.queue.retain(|what| match what {
+            Happening::RegisterLate { .. } => false,
+            Happening::Execute { asker, id, ask, answer } => {
+                unanswered.extend(answer.then(|| (*asker, *id, Self::unknown(ask))));
+                false
+            }
+            _ => true,
+        });
+        for (asker, id, outcome) in unanswered {
+            self.answer_asker(ms(1), asker, id, outcome);
+        }
         self.backup.unaware = self.machines.values().filter_map(Machine::run).collect();
         // Whoever is connected lists everything anew before long.
         let nodes: Vec<(NodeId, RunId)> =
