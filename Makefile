@@ -43,7 +43,7 @@ sim: ## Simulate whole clusters with everything failing: 100000 schedules, or SC
 # ONLY=C10,C13 tries these alone.
 mutants: ## Break each rule of the protocol in turn: the simulator must notice every one
 	RUSTFLAGS="--cfg mutants" cargo build --profile sim --target-dir target/mutants -p simplekv-sim
-	target/mutants/sim/simplekv-sim --mutants --schedules 3000 $(if $(ONLY),--only $(ONLY))
+	target/mutants/sim/simplekv-sim --mutants --schedules 6000 $(if $(ONLY),--only $(ONLY))
 
 # SCOPE=failover explores this one alone. The last scope takes most of the time.
 model: ## Explore every state of small groups, to the last, or SCOPE=NAME alone
