@@ -51,6 +51,8 @@ pub mod record;
 mod recovery;
 mod segment;
 mod state_file;
+#[cfg_attr(not(test), expect(dead_code, reason = "what collections are going to be kept in"))]
+mod tree;
 mod written;
 
 pub use applied::Applied;
