@@ -5,7 +5,7 @@
 //! know that everything fits.
 
 use simplekv_resp::Command;
-use simplekv_resp::command::Set;
+use simplekv_resp::command::{BitFieldStep, Set};
 use simplekv_types::{Failure, Slot};
 
 use crate::dispatch::Operation;
@@ -84,6 +84,14 @@ fn longest_made(command: &Command) -> usize {
         // It fills up what lies before.
         Command::SetRange { offset, value, .. } => {
             value.len().saturating_add(usize::try_from(*offset).unwrap_or(usize::MAX))
+        }
+        Command::SetBit { offset, .. } => usize::try_from(offset / 8 + 1).unwrap_or(usize::MAX),
+        Command::BitField { steps, .. } => {
+            let end = |step: &BitFieldStep| match step {
+                BitFieldStep::Get(_) => 0,
+                BitFieldStep::Set(place, ..) | BitFieldStep::IncrBy(place, ..) => place.offset / 8 + 9,
+            };
+            steps.iter().map(end).max().map_or(0, |end| usize::try_from(end).unwrap_or(usize::MAX))
         }
         _ => largest_value(command),
     }

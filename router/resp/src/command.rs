@@ -11,12 +11,14 @@ use crate::control::Control;
 use crate::parser::Args;
 use crate::table::{self, Spec};
 
+pub(crate) mod bits;
 pub(crate) mod generic;
 mod options;
 pub(crate) mod string;
 mod to_args;
 mod words;
 
+pub use bits::{BitFieldStep, BitInteger, BitOperation, BitRange, Overflow};
 pub use options::{
     ExpireCondition, Expiry, ExpiryChange, ObjectQuestion, Scan, Set, SetCondition, SetExpiry, TtlForm, ValueCondition,
 };
@@ -128,6 +130,54 @@ pub enum Command {
         offset: u64,
         /// What to write.
         value: Bytes,
+    },
+    /// GETBIT.
+    GetBit {
+        /// The key.
+        key: Bytes,
+        /// Which bit.
+        offset: u64,
+    },
+    /// SETBIT.
+    SetBit {
+        /// The key.
+        key: Bytes,
+        /// Which bit.
+        offset: u64,
+        /// Whether it is set or cleared.
+        on: bool,
+    },
+    /// BITCOUNT.
+    BitCount {
+        /// The key.
+        key: Bytes,
+        /// Of which part of the value.
+        range: Option<BitRange>,
+    },
+    /// BITPOS.
+    BitPos {
+        /// The key.
+        key: Bytes,
+        /// Whether a bit is sought that is set.
+        on: bool,
+        /// In which part of the value.
+        range: Option<BitRange>,
+    },
+    /// BITOP.
+    BitOp {
+        /// What is done.
+        operation: BitOperation,
+        /// Where what comes of it is stored.
+        to: Bytes,
+        /// With the values of these; at least one.
+        keys: Keys,
+    },
+    /// BITFIELD, BITFIELD_RO.
+    BitField {
+        /// The key.
+        key: Bytes,
+        /// One after the other.
+        steps: Vec<BitFieldStep>,
     },
     /// INCR, DECR, INCRBY, DECRBY.
     IncrBy {
@@ -249,6 +299,12 @@ impl Command {
             | Self::StrLen { key }
             | Self::GetRange { key, .. }
             | Self::SetRange { key, .. }
+            | Self::GetBit { key, .. }
+            | Self::SetBit { key, .. }
+            | Self::BitCount { key, .. }
+            | Self::BitPos { key, .. }
+            | Self::BitField { key, .. }
+            | Self::BitOp { to: key, .. }
             | Self::IncrBy { key, .. }
             | Self::IncrByFloat { key, .. }
             | Self::DelIf { key, .. }
@@ -263,6 +319,7 @@ impl Command {
         };
         let many: &[Bytes] = match self {
             Self::MGet { keys } | Self::Del { keys } | Self::Exists { keys } | Self::Touch { keys } => keys,
+            Self::BitOp { keys, .. } => keys,
             _ => &[],
         };
         let pairs: &[(Bytes, Bytes)] = match self {
@@ -293,6 +350,8 @@ impl Command {
             | Self::MSetNx { .. }
             | Self::Append { .. }
             | Self::SetRange { .. }
+            | Self::SetBit { .. }
+            | Self::BitOp { .. }
             | Self::IncrBy { .. }
             | Self::IncrByFloat { .. }
             | Self::Del { .. }
@@ -302,11 +361,15 @@ impl Command {
             | Self::Rename { .. }
             | Self::Copy { .. }
             | Self::FlushAll => true,
+            Self::BitField { steps, .. } => !steps.iter().all(|step| matches!(step, BitFieldStep::Get(_))),
             Self::GetEx { change, .. } => *change != ExpiryChange::Keep,
             Self::Get { .. }
             | Self::MGet { .. }
             | Self::StrLen { .. }
             | Self::GetRange { .. }
+            | Self::GetBit { .. }
+            | Self::BitCount { .. }
+            | Self::BitPos { .. }
             | Self::Exists { .. }
             | Self::Touch { .. }
             | Self::Type { .. }

@@ -105,8 +105,10 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         (has(Flags::WRITE), "@write"),
         (has(Flags::READONLY), "@read"),
         (spec.group == Group::String, "@string"),
+        (spec.group == Group::Bitmap, "@bitmap"),
         (
-            is_about_data && !matches!(spec.group, Group::String) && command != "memory" || spec.name == "object|help",
+            is_about_data && !matches!(spec.group, Group::String | Group::Bitmap) && command != "memory"
+                || spec.name == "object|help",
             "@keyspace",
         ),
         (is_about_connection, "@connection"),

@@ -11,6 +11,7 @@ use simplekv_types::Failure;
 use crate::command::Parse;
 use crate::parser::Args;
 
+mod bitmap;
 mod cluster;
 mod connection;
 mod generic;
@@ -99,6 +100,8 @@ pub enum Group {
     Generic,
     /// Strings.
     String,
+    /// The bits of strings.
+    Bitmap,
     /// The connection.
     Connection,
     /// The server.
@@ -114,6 +117,7 @@ impl Group {
         match self {
             Self::Generic => "generic",
             Self::String => "string",
+            Self::Bitmap => "bitmap",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -233,15 +237,19 @@ const fn has_bar(name: &[u8]) -> bool {
     false
 }
 
-const COUNT: usize =
-    string::SPECS.len() + generic::SPECS.len() + connection::SPECS.len() + server::SPECS.len() + cluster::SPECS.len();
+const COUNT: usize = string::SPECS.len()
+    + bitmap::SPECS.len()
+    + generic::SPECS.len()
+    + connection::SPECS.len()
+    + server::SPECS.len()
+    + cluster::SPECS.len();
 
 /// All commands, subcommands inside the rows of their commands.
 pub static TABLE: [Spec; COUNT] = all();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks the bounds")]
 const fn all() -> [Spec; COUNT] {
-    let parts = [string::SPECS, generic::SPECS, connection::SPECS, server::SPECS, cluster::SPECS];
+    let parts = [string::SPECS, bitmap::SPECS, generic::SPECS, connection::SPECS, server::SPECS, cluster::SPECS];
     let mut table = [string::SPECS[0]; COUNT];
     let (mut part, mut at) = (0, 0);
     while part < parts.len() {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use simplekv_resp::Command;
 use simplekv_types::{Failure, GroupTime, Lsn, Reply, Slot, SlotRange, ValueType, limits};
 
+mod bits;
 mod counter;
 mod expiry;
 mod extended;
@@ -169,6 +170,9 @@ fn evaluate(command: &Command, keyspace: &mut dyn Keyspace, now: GroupTime) -> R
         Command::MSetNx { pairs } => string::mset_nx(pairs, keyspace, now),
         Command::Append { key, value } => string::append(key, value, keyspace, now),
         Command::SetRange { key, offset, value } => string::set_range(key, *offset, value, keyspace, now),
+        Command::SetBit { key, offset, on } => bits::set_bit(key, *offset, *on, keyspace, now),
+        Command::BitOp { operation, to, keys } => bits::bit_op(*operation, to, keys, keyspace, now),
+        Command::BitField { key, steps } => bits::bit_field(key, steps, keyspace, now),
         Command::IncrBy { key, delta } => counter::incr_by(key, *delta, keyspace, now),
         Command::IncrByFloat { key, increment } => counter::incr_by_float(key, increment, keyspace, now),
         Command::Del { keys } => keys::del(keys, keyspace, now),
@@ -193,6 +197,10 @@ fn answer(command: &Command, view: &dyn View, now: GroupTime) -> Result<Reply, F
         Command::MGet { keys } => string::mget(keys, view, now),
         Command::StrLen { key } => string::str_len(key, view, now),
         Command::GetRange { key, start, end } => string::get_range(key, *start, *end, view, now),
+        Command::GetBit { key, offset } => bits::get_bit(key, *offset, view, now),
+        Command::BitCount { key, range } => bits::bit_count(key, *range, view, now),
+        Command::BitPos { key, on, range } => bits::bit_pos(key, *on, *range, view, now),
+        Command::BitField { key, steps } => bits::bit_field_get(key, steps, view, now),
         Command::Exists { keys } | Command::Touch { keys } => keys::exists(keys, view, now),
         Command::Type { key } => keys::type_of(key, view, now),
         Command::Ttl { key, form } => expiry::ttl(key, *form, view, now, now),

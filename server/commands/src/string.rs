@@ -195,6 +195,6 @@ pub(crate) fn set_range(
     Ok(int(len))
 }
 
-fn check_length(len: usize, view: &dyn View) -> Result<(), Failure> {
+pub(crate) fn check_length(len: usize, view: &dyn View) -> Result<(), Failure> {
     if len <= view.value_bytes_max() { Ok(()) } else { Err(TOO_LONG) }
 }

@@ -376,3 +376,58 @@ fn a_disk_that_fails_is_told_and_nothing_is_done() {
         assert_eq!(reply, Reply::Error(Failure::Corrupt { what: "segment 1".into() }), "{line}");
     }
 }
+
+#[test]
+fn bits_are_counted_from_the_highest_of_the_first_byte() {
+    let mut shell = Shell::new();
+    for (line, reply) in [
+        ("setbit k 7 1", Reply::Int(0)),
+        ("setbit k 7 1", Reply::Int(1)),
+        ("getbit k 7", Reply::Int(1)),
+        ("getbit k 100", Reply::Int(0)),
+        ("setbit k 17 1", Reply::Int(0)),
+        ("strlen k", Reply::Int(3)),
+        ("bitcount k", Reply::Int(2)),
+        ("bitcount k 0 0", Reply::Int(1)),
+        ("bitcount k 8 -1 bit", Reply::Int(1)),
+        ("bitcount k -1 -2", Reply::Int(0)),
+        ("bitcount missing", Reply::Int(0)),
+        ("bitpos k 1", Reply::Int(7)),
+        ("bitpos k 1 1", Reply::Int(17)),
+        ("bitpos k 0 0 -1 bit", Reply::Int(0)),
+        ("bitpos k 1 8 16 bit", Reply::Int(-1)),
+        ("bitpos missing 0", Reply::Int(0)),
+        ("bitpos missing 1", Reply::Int(-1)),
+        ("bitop not n k", Reply::Int(3)),
+        ("bitop and a k n", Reply::Int(3)),
+        ("bitcount a", Reply::Int(0)),
+        ("bitop or o k n missing", Reply::Int(3)),
+        ("bitcount o", Reply::Int(24)),
+        ("bitpos o 0", Reply::Int(24)),
+        ("bitpos o 0 0 -1", Reply::Int(-1)),
+        ("bitop xor x k k", Reply::Int(3)),
+        ("bitop or o missing missing", Reply::Int(0)),
+        ("exists o", Reply::Int(0)),
+    ] {
+        assert_eq!(shell.run(line), reply, "{line}");
+    }
+}
+
+#[test]
+fn integers_of_any_width_wrap_stop_or_fail() {
+    let mut shell = Shell::new();
+    let ints = |values: &[i64]| Reply::Array(values.iter().copied().map(Reply::Int).collect());
+    for (line, reply) in [
+        ("bitfield k set u8 #1 200 get u8 8 get i8 8", ints(&[0, 200, -56])),
+        ("bitfield k incrby u8 8 100", ints(&[44])),
+        ("bitfield k overflow sat incrby u8 8 300", ints(&[255])),
+        ("bitfield k overflow sat incrby i5 100 -30", ints(&[-16])),
+        ("bitfield k overflow fail incrby u8 8 1", Reply::Array(vec![Reply::Null])),
+        ("bitfield k set i64 128 -1 get u63 129", ints(&[0, i64::MAX])),
+        ("bitfield k overflow sat set u4 0 -1 get u4 0", ints(&[0, 15])),
+        ("bitfield_ro missing get u8 0", ints(&[0])),
+        ("exists missing", Reply::Int(0)),
+    ] {
+        assert_eq!(shell.run(line), reply, "{line}");
+    }
+}

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use simplekv_types::SlotRange;
 
 use super::{
-    Command, ExpireCondition, Expiry, ExpiryChange, ObjectQuestion, Scan, Set, SetCondition, SetExpiry, TtlForm,
-    ValueCondition,
+    BitFieldStep, BitInteger, BitOperation, BitRange, Command, ExpireCondition, Expiry, ExpiryChange, ObjectQuestion,
+    Overflow, Scan, Set, SetCondition, SetExpiry, TtlForm, ValueCondition,
 };
 use crate::parser::Args;
 
@@ -35,6 +35,12 @@ impl Command {
             Self::StrLen { key } => out(&[&text("STRLEN"), key]),
             Self::GetRange { key, start, end } => out(&[&text("GETRANGE"), key, &number(*start), &number(*end)]),
             Self::SetRange { key, offset, value } => out(&[&text("SETRANGE"), key, &number(*offset), value]),
+            Self::GetBit { .. }
+            | Self::SetBit { .. }
+            | Self::BitCount { .. }
+            | Self::BitPos { .. }
+            | Self::BitOp { .. }
+            | Self::BitField { .. } => return bit_args(self),
             Self::IncrBy { key, delta } => out(&[&text("INCRBY"), key, &number(*delta)]),
             Self::IncrByFloat { key, increment } => out(&[&text("INCRBYFLOAT"), key, increment]),
             Self::Del { keys } => return list("DEL", keys),
@@ -83,6 +89,69 @@ fn list(name: &'static str, keys: &[Bytes]) -> Args {
 
 fn flat(name: &'static str, pairs: &[(Bytes, Bytes)]) -> Args {
     std::iter::once(text(name)).chain(pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()])).collect()
+}
+
+/// Of the commands on bits.
+fn bit_args(command: &Command) -> Args {
+    let mut args = Args::new();
+    let mut out = |words: &[&Bytes]| args.extend(words.iter().copied().cloned());
+    match command {
+        Command::GetBit { key, offset } => out(&[&text("GETBIT"), key, &number(*offset)]),
+        Command::SetBit { key, offset, on } => out(&[&text("SETBIT"), key, &number(*offset), &number(u8::from(*on))]),
+        Command::BitCount { key, range } => {
+            out(&[&text("BITCOUNT"), key]);
+            args.extend(range.iter().flat_map(bit_range_args));
+        }
+        Command::BitPos { key, on, range } => {
+            out(&[&text("BITPOS"), key, &number(u8::from(*on))]);
+            args.extend(range.iter().flat_map(bit_range_args));
+        }
+        Command::BitOp { operation, to, keys } => {
+            out(&[&text("BITOP"), &text(bit_operation_name(*operation)), to]);
+            args.extend(keys.iter().cloned());
+        }
+        Command::BitField { key, steps } => {
+            out(&[&text("BITFIELD"), key]);
+            args.extend(steps.iter().flat_map(bit_field_args));
+        }
+        _ => (),
+    }
+    args
+}
+
+fn bit_range_args(range: &BitRange) -> Vec<Bytes> {
+    let mut args = vec![number(range.start)];
+    if let Some(end) = range.end {
+        args.extend([number(end), text(if range.in_bits { "BIT" } else { "BYTE" })]);
+    }
+    args
+}
+
+fn bit_operation_name(operation: BitOperation) -> &'static str {
+    match operation {
+        BitOperation::And => "AND",
+        BitOperation::Or => "OR",
+        BitOperation::Xor => "XOR",
+        BitOperation::Not => "NOT",
+    }
+}
+
+fn bit_field_args(step: &BitFieldStep) -> Vec<Bytes> {
+    let place = |place: &BitInteger| {
+        let kind = format!("{}{}", if place.signed { 'i' } else { 'u' }, place.width);
+        [Bytes::from(kind), number(place.offset)]
+    };
+    let overflow = |overflow: &Overflow| match overflow {
+        Overflow::Wrap => "WRAP",
+        Overflow::Saturate => "SAT",
+        Overflow::Fail => "FAIL",
+    };
+    let (how, name, at, value) = match step {
+        BitFieldStep::Get(at) => return std::iter::once(text("GET")).chain(place(at)).collect(),
+        BitFieldStep::Set(at, value, how) => (how, "SET", at, value),
+        BitFieldStep::IncrBy(at, value, how) => (how, "INCRBY", at, value),
+    };
+    [text("OVERFLOW"), text(overflow(how)), text(name)].into_iter().chain(place(at)).chain([number(*value)]).collect()
 }
 
 fn set_args(set: &Set) -> Args {

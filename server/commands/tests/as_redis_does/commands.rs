@@ -125,9 +125,10 @@ impl Commands {
     }
 
     fn sensible(&mut self) -> Vec<String> {
-        let (name, rest) = match self.rng.random_range(0..4) {
+        let (name, rest) = match self.rng.random_range(0..5) {
             0 | 1 => self.string_command(),
             2 => self.number_command(),
+            3 => self.bit_command(),
             _ => self.key_command(),
         };
         let name = if self.one_in(3) { name.to_uppercase() } else { name.to_owned() };
@@ -158,6 +159,69 @@ impl Commands {
             15 => ("append", vec![key, self.value()]),
             _ => ("strlen", vec![key]),
         }
+    }
+
+    fn bit_command(&mut self) -> (&'static str, Vec<String>) {
+        let key = self.key();
+        match self.rng.random_range(0..8) {
+            0 => ("getbit", vec![key, self.bit_offset()]),
+            1 | 2 => ("setbit", vec![key, self.bit_offset(), self.pick(&["0", "1", "1", "2"])]),
+            3 => ("bitcount", [vec![key], self.bit_range()].concat()),
+            4 => ("bitpos", [vec![key, self.pick(&["0", "1", "1", "2", "x"])], self.bit_range()].concat()),
+            5 => {
+                let operation = self.pick(&["and", "OR", "xor", "not", "nand"]);
+                let keys = if self.one_in(2) { vec![self.key()] } else { self.keys() };
+                ("bitop", [vec![operation, key], keys].concat())
+            }
+            6 => ("bitfield", [vec![key], self.bit_steps(true)].concat()),
+            _ => {
+                let writes = self.one_in(8);
+                ("bitfield_ro", [vec![key], self.bit_steps(writes)].concat())
+            }
+        }
+    }
+
+    fn bit_offset(&mut self) -> String {
+        match self.rng.random_range(0..10) {
+            0 => self.pick(&["-1", "4294967296", "99999999999", "foo", "", "01"]),
+            1 => self.rng.random_range(0..5000).to_string(),
+            _ => self.rng.random_range(0..200).to_string(),
+        }
+    }
+
+    fn bit_range(&mut self) -> Vec<String> {
+        let mut words: Vec<String> = (0..self.rng.random_range(0..3)).map(|_| self.position()).collect();
+        if words.len() == 2 && self.one_in(2) {
+            words.push(self.pick(&["BIT", "bit", "byte", "bits"]));
+        }
+        words
+    }
+
+    fn bit_steps(&mut self, writes: bool) -> Vec<String> {
+        let mut words = Vec::new();
+        for _ in 0..self.rng.random_range(0..4) {
+            let kind = match self.rng.random_range(0..12) {
+                0 => self.pick(&["u64", "i65", "u0", "x8", "8", "i", "u-1"]),
+                1 => "i64".to_owned(),
+                2 => "u63".to_owned(),
+                _ => format!("{}{}", self.pick(&["i", "u"]), self.rng.random_range(1..40)),
+            };
+            let hash = if self.one_in(4) { "#" } else { "" };
+            let place = [kind, format!("{hash}{}", self.bit_offset())];
+            if writes && self.one_in(3) {
+                words.extend(["OVERFLOW".to_owned(), self.pick(&["WRAP", "sat", "Fail", "fail", "never"])]);
+            }
+            match if writes { self.rng.random_range(0..3) } else { 0 } {
+                0 => words.extend(["get".to_owned()].into_iter().chain(place)),
+                1 => words.extend(["SET".to_owned()].into_iter().chain(place).chain([self.number()])),
+                _ => words.extend(["incrby".to_owned()].into_iter().chain(place).chain([self.number()])),
+            }
+        }
+        words
+    }
+
+    fn number(&mut self) -> String {
+        if self.one_in(3) { self.pick(INTEGERS) } else { self.rng.random_range(-300..300).to_string() }
     }
 
     fn set(&mut self, key: String) -> Vec<String> {
