@@ -5,7 +5,7 @@
 //! know that everything fits.
 
 use simplekv_resp::Command;
-use simplekv_resp::command::{BitFieldStep, Set};
+use simplekv_resp::command::{BitFieldStep, HashCommand, Set};
 use simplekv_types::{Failure, Slot};
 
 use crate::dispatch::Operation;
@@ -16,14 +16,17 @@ pub(crate) fn fitting(shared: &Shared, operations: &[Result<Operation, Failure>]
     let hosted = shared.all_hosted();
     let longest = hosted.iter().map(|hosted| hosted.reader().longest_record() as usize).max().unwrap_or(0);
     let commands = || operations.iter().map(|operation| operation.as_ref().ok().map(|operation| &operation.command));
-    if fits(commands(), longest, limit) {
+    let tells_all = commands().flatten().any(tells_all_elements);
+    if !tells_all && fits(commands(), longest, limit) {
         return operations.len();
     }
     let routing = shared.routing();
     let stored = |key: &[u8]| {
         let slot = Slot::of_key(key);
         let hosted = routing.owner(slot).and_then(|group| hosted.iter().find(|hosted| hosted.id() == group));
-        hosted.and_then(|hosted| hosted.reader().guard().locate(slot, key)).map_or(0, |l| l.record_bytes() as usize)
+        hosted
+            .and_then(|hosted| hosted.reader().guard().locate(slot, key))
+            .map_or(0, |located| usize::try_from(located.record_bytes()).unwrap_or(usize::MAX))
     };
     fitting_of(commands(), stored, limit)
 }
@@ -64,18 +67,35 @@ fn fitting_of<'a>(
     count
 }
 
-/// The keys whose values are in a command's reply.
+/// The keys whose values are in a command's reply, each as often as it may be there.
 fn told(command: &Command) -> impl Iterator<Item = &[u8]> {
-    let tells = match command {
+    let (keys, times) = match command {
         Command::Get { .. }
         | Command::GetDel { .. }
         | Command::GetEx { .. }
         | Command::GetRange { .. }
         | Command::MGet { .. }
-        | Command::Set(Set { get: true, .. }) => usize::MAX,
-        _ => 0,
+        | Command::Set(Set { get: true, .. }) => (usize::MAX, 1),
+        Command::Hash { ask: HashCommand::Get { .. }, .. } => (1, 1),
+        Command::Hash { ask: HashCommand::MGet { fields }, .. } => (1, fields.len()),
+        command => (usize::from(tells_all_elements(command)), 1),
     };
-    command.keys().take(tells).map(|key| &**key)
+    command.keys().take(keys).flat_map(move |key| std::iter::repeat_n(&**key, times))
+}
+
+/// Whether the reply may hold all elements of a key, which are longer together than the longest record.
+fn tells_all_elements(command: &Command) -> bool {
+    match command {
+        Command::Hash { ask, .. } => matches!(
+            ask,
+            HashCommand::GetAll
+                | HashCommand::Keys
+                | HashCommand::Vals
+                | HashCommand::Scan(_)
+                | HashCommand::RandField { count: Some(_), .. }
+        ),
+        _ => false,
+    }
 }
 
 /// How much longer than all that is stored the command can make a value.
@@ -148,6 +168,13 @@ mod tests {
         assert_eq!(fitting(&["RENAME a900 b", "GET b", "GET b"]), 2);
         assert_eq!(fitting(&["COPY a900 b", "GET b", "GET b"]), 2);
         assert_eq!(fitting(&["SETRANGE a 9223372036854775807 x", "SETRANGE a 9223372036854775807 x", "MGET b c"]), 2);
+    }
+
+    #[test]
+    fn a_reply_may_hold_all_elements_of_a_key() {
+        assert_eq!(fitting(&["HGETALL a600", "HKEYS b600", "HGET c1 f"]), 1);
+        assert_eq!(fitting(&["HMGET a400 f f f", "HGET b1 f"]), 1, "a field may be asked for more than once");
+        assert_eq!(fitting(&["HSET a900 f v", "HLEN b900", "HDEL c900 f", "HGET d400 f"]), 4);
     }
 
     #[test]

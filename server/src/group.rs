@@ -21,6 +21,7 @@ use crate::hosted::Published;
 use crate::serving::Begun;
 
 mod batches;
+mod drafts;
 mod effects;
 mod evaluate;
 mod failure;
@@ -29,6 +30,7 @@ mod replayed;
 mod report;
 mod rest;
 mod slots;
+mod turn;
 mod waiting;
 
 pub use reading::{Held, Looked, Proof, Terms, Wanted, hold_still};
@@ -37,6 +39,7 @@ pub use report::Report;
 pub use slots::{SlotSet, SlotTable};
 pub use waiting::{Answer, Respond};
 
+use drafts::Drafts;
 use failure::Failed;
 use rest::Rest;
 use waiting::{Outcome, Waiting};
@@ -140,6 +143,7 @@ pub struct Group<R> {
     reader: Reader,
     dedupe: Dedupe,
     builder: BatchBuilder,
+    drafts: Drafts,
     value_bytes_max: usize,
     /// The batch the builder is filling.
     open: Option<Admission>,
@@ -212,6 +216,7 @@ impl<R: Respond> Group<R> {
             engine,
             dedupe,
             builder: BatchBuilder::new(start, value_bytes_max),
+            drafts: Drafts::default(),
             value_bytes_max,
             open: None,
             published,

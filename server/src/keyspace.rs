@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use bytes::Bytes;
-use simplekv_commands::{self as commands, Entry, Meta, View};
+use simplekv_collections::Element;
+use simplekv_commands::{self as commands, Elements, Entry, Meta, View};
 use simplekv_resp::Command;
 use simplekv_resp::control::ClusterCommand;
 use simplekv_types::{Failure, GroupId, GroupTime, Reply, Slot, SlotRange};
@@ -109,6 +110,15 @@ impl View for Union<'_> {
 
     fn meta(&self, key: &[u8]) -> Result<Option<Meta>, Failure> {
         self.of_slot(Slot::of_key(key)).map_or(Ok(None), |view| view.meta(key))
+    }
+
+    fn elements(&self, key: &[u8]) -> Result<Option<Elements>, Failure> {
+        self.of_slot(Slot::of_key(key)).map_or(Ok(None), |view| view.elements(key))
+    }
+
+    fn element_value(&self, key: &[u8], element: &Element) -> Result<Bytes, Failure> {
+        let view = self.of_slot(Slot::of_key(key)).ok_or(Failure::command("ERR the key's slot is not here"))?;
+        view.element_value(key, element)
     }
 
     fn slots(&self) -> Vec<SlotRange> {

@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
 use simplekv_resp::Command;
+use simplekv_resp::command::HashCommand;
 use simplekv_types::{ClusterId, Failure, GroupId, NodeId, RunId, Tick, limits};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -209,6 +210,10 @@ pub(crate) fn largest_value(command: &Command) -> usize {
     match command {
         Command::Set(set) => set.value.len(),
         Command::SetNx { value, .. } | Command::Append { value, .. } | Command::SetRange { value, .. } => value.len(),
+        Command::Hash { ask: HashCommand::SetNx { field, value }, .. } => field.len().max(value.len()),
+        Command::Hash { ask: HashCommand::Set { pairs, .. }, .. } => {
+            pairs.iter().map(|(field, value)| field.len().max(value.len())).max().unwrap_or(0)
+        }
         Command::MSet { pairs } | Command::MSetNx { pairs } => {
             pairs.iter().map(|(_, value)| value.len()).max().unwrap_or(0)
         }

@@ -1,8 +1,9 @@
 //! A replica's applied state, as commands see it.
 
 use bytes::Bytes;
+use simplekv_collections::{At, Element};
 use simplekv_commands::{self as commands, View, position_of};
-use simplekv_engine::{Found, ReadError, ReadGuard};
+use simplekv_engine::{Found, FoundElements, ReadError, ReadGuard};
 use simplekv_types::{Failure, GroupTime, Lsn, Slot, SlotRange};
 
 use crate::group::SlotSet;
@@ -26,6 +27,11 @@ impl<'a> AppliedView<'a> {
     /// Whether a record that may change what a read of this key answers is appended and not applied.
     pub(crate) fn is_pending(&self, key: &[u8]) -> bool {
         self.guard.pending_lsn(Slot::of_key(key), key).is_some()
+    }
+
+    /// The greatest number that a life of a collection in the slot has had.
+    pub(crate) fn incarnation(&self, slot: Slot) -> u64 {
+        self.guard.incarnation(slot)
     }
 
     /// Everything below is in the state, and nothing else.
@@ -62,10 +68,26 @@ impl View for AppliedView<'_> {
         let located = self.guard.locate(Slot::of_key(key), key);
         Ok(located.map(|located| commands::Meta {
             kind: located.value_type,
-            value_bytes: u64::from(located.record_bytes()),
+            value_bytes: located.record_bytes(),
             expire_at: located.expire_at,
-            version: located.lsn,
+            version: located.changed,
         }))
+    }
+
+    fn elements(&self, key: &[u8]) -> Result<Option<commands::Elements>, Failure> {
+        let found = self.guard.elements(Slot::of_key(key), key);
+        Ok(found.map(|FoundElements { collection, expire_at, changed }| commands::Elements {
+            collection,
+            expire_at,
+            version: changed,
+        }))
+    }
+
+    fn element_value(&self, key: &[u8], element: &Element) -> Result<Bytes, Failure> {
+        match &element.at {
+            At::Here(value) => Ok(value.clone()),
+            At::Log(place) => self.guard.element_value(Slot::of_key(key), *place).map_err(|error| unreadable(&error)),
+        }
     }
 
     fn slots(&self) -> Vec<SlotRange> {

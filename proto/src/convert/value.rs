@@ -23,7 +23,8 @@ impl From<Reply> for v1::Value {
             Reply::Double(number) => Kind::Double(number),
             Reply::Bool(truth) => Kind::Bool(truth),
             Reply::Array(replies) => Kind::Array(values(replies)),
-            Reply::Map(pairs) => Kind::Map(values(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect())),
+            Reply::Map(pairs) => Kind::Map(values(flat(pairs))),
+            Reply::Pairs(pairs) => Kind::Pairs(values(flat(pairs))),
             Reply::Set(replies) => Kind::Set(values(replies)),
             Reply::Error(failure) => Kind::Failure(failure.into()),
         };
@@ -58,16 +59,23 @@ fn reply(wire: v1::Value, depth: usize) -> Result<Reply, Malformed> {
         Kind::Bool(truth) => Reply::Bool(truth),
         Kind::Array(values) => Reply::Array(replies(values)?),
         Kind::Set(values) => Reply::Set(replies(values)?),
-        Kind::Map(values) => {
-            let mut pairs = Vec::with_capacity(values.values.len() / 2);
-            let mut flat = replies(values)?.into_iter();
-            while let Some(key) = flat.next() {
-                pairs.push((key, flat.next().ok_or(Malformed::Missing("a map's last value"))?));
-            }
-            Reply::Map(pairs)
-        }
+        Kind::Map(values) => Reply::Map(in_pairs(replies(values)?)?),
+        Kind::Pairs(values) => Reply::Pairs(in_pairs(replies(values)?)?),
         Kind::Failure(failure) => Reply::Error(Failure::from(failure)),
     })
+}
+
+fn flat(pairs: Vec<(Reply, Reply)>) -> Vec<Reply> {
+    pairs.into_iter().flat_map(|(one, other)| [one, other]).collect()
+}
+
+fn in_pairs(flat: Vec<Reply>) -> Result<Vec<(Reply, Reply)>, Malformed> {
+    let mut pairs = Vec::with_capacity(flat.len() / 2);
+    let mut flat = flat.into_iter();
+    while let Some(one) = flat.next() {
+        pairs.push((one, flat.next().ok_or(Malformed::Missing("the other half of a pair"))?));
+    }
+    Ok(pairs)
 }
 
 /// Status lines are a closed set on our side; one we do not know arrives as a bulk with the same text.
@@ -98,6 +106,7 @@ mod tests {
             Reply::Double(1.5),
             Reply::Bool(true),
             Reply::Map(vec![(Reply::fixed("a"), Reply::Int(1))]),
+            Reply::Pairs(vec![(Reply::fixed("a"), Reply::Double(0.5))]),
             Reply::Set(vec![Reply::text("b")]),
             Reply::Error(Failure::WrongType),
         ]);
@@ -112,7 +121,7 @@ mod tests {
         }
         assert_eq!(Reply::try_from(deep), Err(Malformed::TooDeep(DEPTH_MAX)));
         let half = v1::Value { kind: Some(Kind::Map(v1::Values { values: vec![Reply::Null.into()] })) };
-        assert_eq!(Reply::try_from(half), Err(Malformed::Missing("a map's last value")));
+        assert_eq!(Reply::try_from(half), Err(Malformed::Missing("the other half of a pair")));
         assert_eq!(Reply::try_from(v1::Value { kind: None }), Err(Malformed::Missing("value.kind")));
     }
 }

@@ -29,6 +29,8 @@ pub enum Reply {
     Array(Vec<Reply>),
     /// Key-value pairs; a flat array in RESP2.
     Map(Vec<(Reply, Reply)>),
+    /// Pairs in order, each an array of its own; a flat array in RESP2.
+    Pairs(Vec<(Reply, Reply)>),
     /// Values without order; an array in RESP2.
     Set(Vec<Reply>),
     /// The command was refused or failed.

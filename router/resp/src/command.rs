@@ -13,14 +13,17 @@ use crate::table::{self, Spec};
 
 pub(crate) mod bits;
 pub(crate) mod generic;
+pub(crate) mod hash;
 mod options;
 pub(crate) mod string;
 mod to_args;
 mod words;
 
 pub use bits::{BitFieldStep, BitInteger, BitOperation, BitRange, Overflow};
+pub use hash::HashCommand;
 pub use options::{
-    ExpireCondition, Expiry, ExpiryChange, ObjectQuestion, Scan, Set, SetCondition, SetExpiry, TtlForm, ValueCondition,
+    ElementScan, ExpireCondition, Expiry, ExpiryChange, ObjectQuestion, Scan, Set, SetCondition, SetExpiry, TtlForm,
+    ValueCondition,
 };
 pub(crate) use words::{NOT_AN_INTEGER, Parse, SYNTAX, Words};
 
@@ -179,6 +182,13 @@ pub enum Command {
         /// One after the other.
         steps: Vec<BitFieldStep>,
     },
+    /// The commands on hashes.
+    Hash {
+        /// The key.
+        key: Bytes,
+        /// What is asked of it.
+        ask: HashCommand,
+    },
     /// INCR, DECR, INCRBY, DECRBY.
     IncrBy {
         /// The key.
@@ -305,6 +315,7 @@ impl Command {
             | Self::BitPos { key, .. }
             | Self::BitField { key, .. }
             | Self::BitOp { to: key, .. }
+            | Self::Hash { key, .. }
             | Self::IncrBy { key, .. }
             | Self::IncrByFloat { key, .. }
             | Self::DelIf { key, .. }
@@ -362,6 +373,7 @@ impl Command {
             | Self::Copy { .. }
             | Self::FlushAll => true,
             Self::BitField { steps, .. } => !steps.iter().all(|step| matches!(step, BitFieldStep::Get(_))),
+            Self::Hash { ask, .. } => ask.is_write(),
             Self::GetEx { change, .. } => *change != ExpiryChange::Keep,
             Self::Get { .. }
             | Self::MGet { .. }

@@ -47,6 +47,7 @@ pub fn reply(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
         Reply::Array(items) => aggregate(b'*', items, protocol, out),
         Reply::Set(items) => aggregate(if resp3 { b'~' } else { b'*' }, items, protocol, out),
         Reply::Map(pairs) => map(pairs, protocol, out),
+        Reply::Pairs(pairs) => array_of_pairs(pairs, protocol, out),
         Reply::Error(failure) => error(&error_text(failure), out),
     }
 }
@@ -66,6 +67,17 @@ fn map(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
     for (key, value) in pairs {
         reply(key, protocol, out);
         reply(value, protocol, out);
+    }
+}
+
+fn array_of_pairs(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
+    count(b'*', if protocol == Protocol::Resp3 { pairs.len() } else { pairs.len() * 2 }, out);
+    for (one, other) in pairs {
+        if protocol == Protocol::Resp3 {
+            count(b'*', 2, out);
+        }
+        reply(one, protocol, out);
+        reply(other, protocol, out);
     }
 }
 

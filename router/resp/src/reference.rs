@@ -106,8 +106,9 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         (has(Flags::READONLY), "@read"),
         (spec.group == Group::String, "@string"),
         (spec.group == Group::Bitmap, "@bitmap"),
+        (spec.group == Group::Hash, "@hash"),
         (
-            is_about_data && !matches!(spec.group, Group::String | Group::Bitmap) && command != "memory"
+            is_about_data && !matches!(spec.group, Group::String | Group::Bitmap | Group::Hash) && command != "memory"
                 || spec.name == "object|help",
             "@keyspace",
         ),

@@ -15,6 +15,7 @@ mod bitmap;
 mod cluster;
 mod connection;
 mod generic;
+mod hash;
 mod server;
 mod string;
 
@@ -102,6 +103,8 @@ pub enum Group {
     String,
     /// The bits of strings.
     Bitmap,
+    /// Hashes.
+    Hash,
     /// The connection.
     Connection,
     /// The server.
@@ -118,6 +121,7 @@ impl Group {
             Self::Generic => "generic",
             Self::String => "string",
             Self::Bitmap => "bitmap",
+            Self::Hash => "hash",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -239,6 +243,7 @@ const fn has_bar(name: &[u8]) -> bool {
 
 const COUNT: usize = string::SPECS.len()
     + bitmap::SPECS.len()
+    + hash::SPECS.len()
     + generic::SPECS.len()
     + connection::SPECS.len()
     + server::SPECS.len()
@@ -249,7 +254,8 @@ pub static TABLE: [Spec; COUNT] = all();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks the bounds")]
 const fn all() -> [Spec; COUNT] {
-    let parts = [string::SPECS, bitmap::SPECS, generic::SPECS, connection::SPECS, server::SPECS, cluster::SPECS];
+    let parts =
+        [string::SPECS, bitmap::SPECS, hash::SPECS, generic::SPECS, connection::SPECS, server::SPECS, cluster::SPECS];
     let mut table = [string::SPECS[0]; COUNT];
     let (mut part, mut at) = (0, 0);
     while part < parts.len() {
@@ -265,13 +271,13 @@ const fn all() -> [Spec; COUNT] {
 }
 
 /// Rows by the hash of their names, with at least half of the places empty so that a miss ends soon.
-const PLACES: usize = 256;
-const EMPTY: u8 = u8::MAX;
-static INDEX: [u8; PLACES] = index();
+const PLACES: usize = 512;
+const EMPTY: u16 = u16::MAX;
+static INDEX: [u16; PLACES] = index();
 const _: () = assert!(COUNT < PLACES / 2, "the index is too small for the table");
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks the bounds")]
-const fn index() -> [u8; PLACES] {
+const fn index() -> [u16; PLACES] {
     let mut index = [EMPTY; PLACES];
     let mut row = 0;
     while row < COUNT {
@@ -279,7 +285,7 @@ const fn index() -> [u8; PLACES] {
         while index[place] != EMPTY {
             place = (place + 1) % PLACES;
         }
-        index[place] = row as u8;
+        index[place] = row as u16;
         row += 1;
     }
     index

@@ -344,7 +344,7 @@ fn size_of_reply(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(bytes) | Reply::Text(bytes) => EACH + bytes.len(),
         Reply::Array(items) | Reply::Set(items) => EACH + items.iter().map(size_of_reply).sum::<usize>(),
-        Reply::Map(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) => {
             EACH + pairs.iter().map(|(key, value)| size_of_reply(key) + size_of_reply(value)).sum::<usize>()
         }
         _ => EACH,

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use simplekv_resp::command::{ExpireCondition, Expiry, ExpiryChange, TtlForm};
-use simplekv_types::{Failure, GroupTime, Reply};
+use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
-use crate::{Entry, Keyspace, View, visible, visible_meta, visible_string};
+use crate::{Entry, Keyspace, Meta, View, visible, visible_meta, visible_string};
 
 pub(crate) fn get_ex(
     key: &Bytes,
@@ -42,10 +42,28 @@ pub(crate) fn expire(
     if !condition_holds(condition, meta.expire_at, expire_at) {
         return Ok(Reply::Int(0));
     }
-    if let Some(entry) = visible(key, keyspace, now)? {
-        set_expiry(key, &entry, Some(expire_at), keyspace, now);
-    }
+    change_expiry(key, &meta, Some(expire_at), keyspace, now)?;
     Ok(Reply::Int(1))
+}
+
+/// As [`set_expiry`], whatever the key holds.
+fn change_expiry(
+    key: &Bytes,
+    meta: &Meta,
+    expire_at: Option<GroupTime>,
+    keyspace: &mut dyn Keyspace,
+    now: GroupTime,
+) -> Result<(), Failure> {
+    if expire_at.is_some_and(|expire_at| expire_at <= now) {
+        keyspace.delete(key);
+    } else if meta.kind != ValueType::String {
+        if expire_at != meta.expire_at {
+            keyspace.expire(key, expire_at);
+        }
+    } else if let Some(entry) = visible(key, keyspace, now)? {
+        set_expiry(key, &entry, expire_at, keyspace, now);
+    }
+    Ok(())
 }
 
 fn condition_holds(condition: ExpireCondition, old: Option<GroupTime>, new: GroupTime) -> bool {
@@ -58,11 +76,8 @@ fn condition_holds(condition: ExpireCondition, old: Option<GroupTime>, new: Grou
 
 pub(crate) fn persist(key: &Bytes, keyspace: &mut dyn Keyspace, now: GroupTime) -> Result<Reply, Failure> {
     match visible_meta(key, keyspace, now)? {
-        Some(meta) if meta.expire_at.is_some() => (),
+        Some(meta) if meta.expire_at.is_some() => change_expiry(key, &meta, None, keyspace, now)?,
         _ => return Ok(Reply::Int(0)),
-    }
-    if let Some(entry) = visible(key, keyspace, now)? {
-        set_expiry(key, &entry, None, keyspace, now);
     }
     Ok(Reply::Int(1))
 }

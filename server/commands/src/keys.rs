@@ -5,7 +5,7 @@ use simplekv_resp::command::ObjectQuestion;
 use simplekv_resp::number::parse_i64;
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
-use crate::{Keyspace, View, int, visible, visible_meta};
+use crate::{Keyspace, View, elements, int, visible, visible_meta};
 
 pub(crate) fn del(keys: &[Bytes], keyspace: &mut dyn Keyspace, now: GroupTime) -> Result<Reply, Failure> {
     // Read before anything is deleted: a failure half-way must leave all as it was.
@@ -42,13 +42,15 @@ pub(crate) fn rename(
     keyspace: &mut dyn Keyspace,
     now: GroupTime,
 ) -> Result<Reply, Failure> {
-    let Some(entry) = visible(from, keyspace, now)? else { return Err(Failure::command("ERR no such key")) };
+    if visible_meta(from, keyspace, now)?.is_none() {
+        return Err(Failure::command("ERR no such key"));
+    }
     let done = if if_absent { Reply::Int(1) } else { Reply::Ok };
     if if_absent && visible_meta(to, keyspace, now)?.is_some() {
         return Ok(Reply::Int(0));
     }
     if from != to {
-        keyspace.put(to, entry.kind, entry.value, entry.expire_at);
+        put_copy(from, to, keyspace, now)?;
         keyspace.delete(from);
     }
     Ok(done)
@@ -61,12 +63,27 @@ pub(crate) fn copy(
     keyspace: &mut dyn Keyspace,
     now: GroupTime,
 ) -> Result<Reply, Failure> {
-    let Some(entry) = visible(from, keyspace, now)? else { return Ok(Reply::Int(0)) };
-    if !replace && visible_meta(to, keyspace, now)?.is_some() {
+    if visible_meta(from, keyspace, now)?.is_none() || !replace && visible_meta(to, keyspace, now)?.is_some() {
         return Ok(Reply::Int(0));
     }
-    keyspace.put(to, entry.kind, entry.value, entry.expire_at);
+    put_copy(from, to, keyspace, now)?;
     Ok(Reply::Int(1))
+}
+
+/// Gives `to` what `from` holds. Elements are records of their key's, so each is written again.
+fn put_copy(from: &Bytes, to: &Bytes, keyspace: &mut dyn Keyspace, now: GroupTime) -> Result<(), Failure> {
+    let Some(elements) = keyspace.elements(from)? else {
+        if let Some(entry) = visible(from, keyspace, now)? {
+            keyspace.put(to, entry.kind, entry.value, entry.expire_at);
+        }
+        return Ok(());
+    };
+    let values = elements::values(from, &elements.collection, keyspace)?;
+    keyspace.begin(to, elements.collection.kind(), elements.expire_at);
+    for (name, value) in values {
+        keyspace.put_element(to, &name, &value);
+    }
+    Ok(())
 }
 
 pub(crate) fn object(key: &[u8], question: ObjectQuestion, view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
@@ -94,10 +111,23 @@ fn encoding(key: &[u8], kind: ValueType, view: &dyn View, now: GroupTime) -> Res
             Some(_) => "raw",
         },
         ValueType::List => "quicklist",
+        ValueType::Hash if is_small(key, view)? => "listpack",
         ValueType::Set | ValueType::Hash => "hashtable",
         ValueType::Zset => "skiplist",
     };
     Ok(Reply::fixed(name))
+}
+
+/// Most fields, and longest field or value, of a hash that Redis keeps in one piece.
+const SMALL_ELEMENTS_MAX: usize = 512;
+const SMALL_BYTES_MAX: usize = 64;
+
+fn is_small(key: &[u8], view: &dyn View) -> Result<bool, Failure> {
+    let Some(elements) = view.elements(key)?.filter(|elements| elements.collection.len() <= SMALL_ELEMENTS_MAX) else {
+        return Ok(false);
+    };
+    let values = elements::values(key, &elements.collection, view)?;
+    Ok(values.iter().all(|(name, value)| name.len() <= SMALL_BYTES_MAX && value.len() <= SMALL_BYTES_MAX))
 }
 
 /// What a key costs beyond its own bytes and its value's: its record's header and its place in the index, roughly.

@@ -4,13 +4,16 @@
 //! slot's owner and no clock. A write is evaluated once, by the leader; what it put and deleted is what is replicated.
 
 use bytes::Bytes;
+use simplekv_collections::{Collection, Element};
 use simplekv_resp::Command;
 use simplekv_types::{Failure, GroupTime, Lsn, Reply, Slot, SlotRange, ValueType, limits};
 
 mod bits;
 mod counter;
+mod elements;
 mod expiry;
 mod extended;
+mod hash;
 mod keys;
 mod model;
 mod scan;
@@ -48,6 +51,17 @@ pub struct Meta {
     pub version: Lsn,
 }
 
+/// A key's elements and what is known about the key.
+#[derive(Clone, Debug)]
+pub struct Elements {
+    /// The elements.
+    pub collection: Collection,
+    /// The group time from which on the key is gone; `None` for never.
+    pub expire_at: Option<GroupTime>,
+    /// The last record that changed anything about the key.
+    pub version: Lsn,
+}
+
 impl Meta {
     /// Whether the key is there at a time.
     #[must_use]
@@ -80,6 +94,18 @@ pub trait View {
     fn meta(&self, key: &[u8]) -> Result<Option<Meta>, Failure> {
         Ok(self.get(key)?.as_ref().map(Meta::from))
     }
+
+    /// The elements of a key; `None` if there is no such key, or it holds a string.
+    ///
+    /// # Errors
+    /// If they cannot be known.
+    fn elements(&self, key: &[u8]) -> Result<Option<Elements>, Failure>;
+
+    /// The value of an element of this key, as [`View::elements`] showed it.
+    ///
+    /// # Errors
+    /// If it could not be read.
+    fn element_value(&self, key: &[u8], element: &Element) -> Result<Bytes, Failure>;
 
     /// The slots that are served here, in order.
     fn slots(&self) -> Vec<SlotRange>;
@@ -122,6 +148,18 @@ pub trait Keyspace: View {
 
     /// Deletes a key that exists.
     fn delete(&mut self, key: &Bytes);
+
+    /// Gives a key elements of a type, none to begin with, whatever it held. The command must put some.
+    fn begin(&mut self, key: &Bytes, kind: ValueType, expire_at: Option<GroupTime>);
+
+    /// Changes when a key with elements expires.
+    fn expire(&mut self, key: &Bytes, expire_at: Option<GroupTime>);
+
+    /// Puts an element into a key that holds some of this type.
+    fn put_element(&mut self, key: &Bytes, name: &[u8], value: &[u8]);
+
+    /// Takes an element out that is there. A command does not leave a key without any behind: it deletes the key instead.
+    fn delete_element(&mut self, key: &Bytes, name: &[u8]);
 
     /// Deletes all keys of all slots served here.
     fn clear(&mut self);
@@ -181,6 +219,7 @@ fn evaluate(command: &Command, keyspace: &mut dyn Keyspace, now: GroupTime) -> R
         Command::Persist { key } => expiry::persist(key, keyspace, now),
         Command::Rename { from, to, if_absent } => keys::rename(from, to, *if_absent, keyspace, now),
         Command::Copy { from, to, replace } => keys::copy(from, to, *replace, keyspace, now),
+        Command::Hash { key, ask } => hash::write(key, ask, keyspace, now),
         Command::FlushAll => {
             keyspace.clear();
             Ok(Reply::Ok)
@@ -206,6 +245,7 @@ fn answer(command: &Command, view: &dyn View, now: GroupTime) -> Result<Reply, F
         Command::Ttl { key, form } => expiry::ttl(key, *form, view, now, now),
         Command::Object { key, question } => keys::object(key, *question, view, now),
         Command::MemoryUsage { key } => keys::memory_usage(key, view, now),
+        Command::Hash { key, ask } => hash::read(key, ask, view, now),
         Command::Scan(scan) => scan::scan(scan, view, now),
         Command::Keys { pattern } => scan::keys(pattern, view, now),
         Command::RandomKey => scan::random_key(view, now),

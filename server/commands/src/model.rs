@@ -1,20 +1,26 @@
 //! The keyspace as a plain map: what the real one is compared with.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use simplekv_collections::{At, Collection, Element, score_in};
 use simplekv_types::{Failure, GroupTime, Lsn, Slot, SlotRange, ValueType, limits};
 
-use crate::{Entry, Keyspace, Meta, View, position_of};
+use crate::{Elements, Entry, Keyspace, Meta, View, position_of};
 
 /// A keyspace in memory. It does on one page what an engine does with files, and so says what an engine must do.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// By slot and position, the order of a scan.
     keys: BTreeMap<(Slot, u64, Bytes), Entry>,
+    /// Of the keys that hold elements.
+    elements: BTreeMap<Bytes, Collection>,
     slots: Vec<SlotRange>,
     /// Puts and deletions so far: the version of the next entry, and the seed of RANDOMKEY.
     changes: u64,
+    /// Random numbers given away so far.
+    draws: Cell<u64>,
     value_bytes_max: usize,
 }
 
@@ -30,8 +36,10 @@ impl Model {
     pub fn new() -> Self {
         Self {
             keys: BTreeMap::new(),
+            elements: BTreeMap::new(),
             slots: vec![SlotRange::ALL],
             changes: 0,
+            draws: Cell::new(0),
             value_bytes_max: limits::VALUE_BYTES_DEFAULT,
         }
     }
@@ -55,6 +63,20 @@ impl Model {
     pub fn changes(&self) -> u64 {
         self.changes
     }
+
+    /// One change more; its number.
+    fn change(&mut self) -> Lsn {
+        let version = Lsn(self.changes);
+        self.changes += 1;
+        version
+    }
+
+    /// Panics if a key holds no elements where it should, which no command may leave behind.
+    pub fn check(&self) {
+        for (key, collection) in &self.elements {
+            assert!(!collection.is_empty(), "{key:?} is there and holds nothing");
+        }
+    }
 }
 
 fn place(key: &[u8]) -> (Slot, u64, Bytes) {
@@ -64,6 +86,21 @@ fn place(key: &[u8]) -> (Slot, u64, Bytes) {
 impl View for Model {
     fn get(&self, key: &[u8]) -> Result<Option<Entry>, Failure> {
         Ok(self.keys.get(&place(key)).cloned())
+    }
+
+    fn elements(&self, key: &[u8]) -> Result<Option<Elements>, Failure> {
+        let (Some(entry), Some(collection)) = (self.keys.get(&place(key)), self.elements.get(key)) else {
+            return Ok(None);
+        };
+        let Entry { expire_at, version, .. } = *entry;
+        Ok(Some(Elements { collection: collection.clone(), expire_at, version }))
+    }
+
+    fn element_value(&self, _key: &[u8], element: &Element) -> Result<Bytes, Failure> {
+        match &element.at {
+            At::Here(value) => Ok(value.clone()),
+            At::Log(_) => Err(Failure::command("ERR a model has no log")),
+        }
     }
 
     fn slots(&self) -> Vec<SlotRange> {
@@ -96,7 +133,9 @@ impl View for Model {
     }
 
     fn random(&self) -> u64 {
-        position_of(&self.changes.to_le_bytes()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        self.draws.set(self.draws.get() + 1);
+        let drawn = [self.changes.to_le_bytes(), self.draws.get().to_le_bytes()].concat();
+        position_of(&drawn).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     fn value_bytes_max(&self) -> usize {
@@ -106,19 +145,48 @@ impl View for Model {
 
 impl Keyspace for Model {
     fn put(&mut self, key: &Bytes, kind: ValueType, value: Bytes, expire_at: Option<GroupTime>) {
-        let version = Lsn(self.changes);
-        self.changes += 1;
+        let version = self.change();
+        self.elements.remove(key);
         self.keys.insert(place(key), Entry { kind, value, expire_at, version });
     }
 
     fn delete(&mut self, key: &Bytes) {
-        self.changes += 1;
+        self.change();
+        self.elements.remove(key);
         let removed = self.keys.remove(&place(key));
         assert!(removed.is_some(), "only what exists is deleted");
     }
 
+    fn begin(&mut self, key: &Bytes, kind: ValueType, expire_at: Option<GroupTime>) {
+        let version = self.change();
+        self.elements.insert(key.clone(), Collection::new(kind, version.0));
+        self.keys.insert(place(key), Entry { kind, value: Bytes::new(), expire_at, version });
+    }
+
+    fn expire(&mut self, key: &Bytes, expire_at: Option<GroupTime>) {
+        let version = self.change();
+        let entry = self.keys.get_mut(&place(key)).expect("only what exists expires");
+        (entry.expire_at, entry.version) = (expire_at, version);
+    }
+
+    fn put_element(&mut self, key: &Bytes, name: &[u8], value: &[u8]) {
+        let version = self.change();
+        let collection = self.elements.get_mut(key).expect("the key was begun");
+        let score = score_in(value).filter(|_| collection.kind() == ValueType::Zset).unwrap_or(0.0);
+        collection.insert(name, At::Here(Bytes::copy_from_slice(value)), score);
+        self.keys.entry(place(key)).and_modify(|entry| entry.version = version);
+    }
+
+    fn delete_element(&mut self, key: &Bytes, name: &[u8]) {
+        let version = self.change();
+        let removed = self.elements.get_mut(key).and_then(|collection| collection.remove(name));
+        assert!(removed.is_some(), "only what is there is taken out");
+        self.keys.entry(place(key)).and_modify(|entry| entry.version = version);
+    }
+
     fn clear(&mut self) {
-        self.changes += 1;
+        self.change();
+        self.elements.clear();
         self.keys.clear();
     }
 }

@@ -3,6 +3,7 @@
 //! A walk goes from [`ScanCursor`] to [`ScanCursor`]: through the slots in order, and through each slot in the order of positions.
 
 use bytes::Bytes;
+use simplekv_collections::POSITION_BITS;
 use simplekv_resp::command::Scan;
 use simplekv_resp::{SCAN_POSITION_BITS, ScanCursor, glob};
 use simplekv_types::{Failure, GroupTime, Reply, Slot, SlotRange};
@@ -16,59 +17,12 @@ const SCAN_STEPS_MAX: usize = 4_000_000;
 /// Most steps one KEYS spends: its keys' bytes, plus what the pattern costs.
 const KEYS_STEPS_MAX: usize = 200_000_000;
 
-const TOO_COMPLEX: Failure = Failure::command("ERR the pattern needs too many steps");
+pub(crate) const TOO_COMPLEX: Failure = Failure::command("ERR the pattern needs too many steps");
 
-/// A position for keys whose store has no order of its own: the first bits of SipHash-2-4 of the key under an all-zero key.
-///
-/// It must be the same everywhere and for ever, so it cannot be secret. It is a strong hash nevertheless: keys that share a position
-/// are answered together, and nobody should be able to make up many of them cheaply.
+/// The position of a key whose store has no order of its own: the first bits of its position as a name.
 #[must_use]
 pub fn position_of(key: &[u8]) -> u64 {
-    siphash([0, 0], key) >> (64 - SCAN_POSITION_BITS)
-}
-
-fn siphash([k0, k1]: [u64; 2], bytes: &[u8]) -> u64 {
-    let mut v = [
-        k0 ^ 0x736f_6d65_7073_6575,
-        k1 ^ 0x646f_7261_6e64_6f6d,
-        k0 ^ 0x6c79_6765_6e65_7261,
-        k1 ^ 0x7465_6462_7974_6573,
-    ];
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        compress(&mut v, u64::from_le_bytes(*word));
-    }
-    let tail = rest.iter().rev().fold(0, |tail, &byte| tail << 8 | u64::from(byte));
-    compress(&mut v, (bytes.len() as u64) << 56 | tail);
-    let [_, _, v2, _] = &mut v;
-    *v2 ^= 0xff;
-    for _ in 0..4 {
-        round(&mut v);
-    }
-    v.iter().fold(0, |hash, word| hash ^ word)
-}
-
-fn compress(v: &mut [u64; 4], word: u64) {
-    let [_, _, _, v3] = v;
-    *v3 ^= word;
-    round(v);
-    round(v);
-    let [v0, ..] = v;
-    *v0 ^= word;
-}
-
-fn round(v: &mut [u64; 4]) {
-    let [v0, v1, v2, v3] = v;
-    *v0 = v0.wrapping_add(*v1);
-    *v2 = v2.wrapping_add(*v3);
-    *v1 = v1.rotate_left(13) ^ *v0;
-    *v3 = v3.rotate_left(16) ^ *v2;
-    *v0 = v0.rotate_left(32);
-    *v2 = v2.wrapping_add(*v1);
-    *v0 = v0.wrapping_add(*v3);
-    *v1 = v1.rotate_left(17) ^ *v2;
-    *v3 = v3.rotate_left(21) ^ *v0;
-    *v2 = v2.rotate_left(32);
+    simplekv_collections::position_of(key) >> (POSITION_BITS - SCAN_POSITION_BITS)
 }
 
 /// The slots that are served here and lie in `wanted`, in order.

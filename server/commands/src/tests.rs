@@ -254,7 +254,7 @@ fn what_is_too_large_is_refused_before_anything_is_written() {
 #[test]
 fn other_types_are_not_strings() {
     let mut shell = Shell::new();
-    shell.keyspace.put(&Bytes::from("h"), ValueType::Hash, Bytes::from("opaque"), None);
+    assert_eq!(shell.run("hset h f v"), Reply::Int(1));
     let wrong = "WRONGTYPE Operation against a key holding the wrong kind of value";
     for line in [
         "get h",
@@ -321,6 +321,14 @@ fn a_disk_that_fails_is_told_and_nothing_is_done() {
             Err(Failure::Corrupt { what: "segment 1".into() })
         }
 
+        fn elements(&self, _key: &[u8]) -> Result<Option<Elements>, Failure> {
+            Err(Failure::Corrupt { what: "segment 1".into() })
+        }
+
+        fn element_value(&self, _key: &[u8], _element: &Element) -> Result<Bytes, Failure> {
+            Err(Failure::Corrupt { what: "segment 1".into() })
+        }
+
         fn slots(&self) -> Vec<SlotRange> {
             vec![SlotRange::ALL]
         }
@@ -353,6 +361,22 @@ fn a_disk_that_fails_is_told_and_nothing_is_done() {
             panic!("{key:?} was deleted");
         }
 
+        fn begin(&mut self, key: &Bytes, _kind: ValueType, _expire_at: Option<GroupTime>) {
+            panic!("{key:?} was begun");
+        }
+
+        fn expire(&mut self, key: &Bytes, _expire_at: Option<GroupTime>) {
+            panic!("{key:?} is to expire");
+        }
+
+        fn put_element(&mut self, key: &Bytes, _name: &[u8], _value: &[u8]) {
+            panic!("an element of {key:?} was put");
+        }
+
+        fn delete_element(&mut self, key: &Bytes, _name: &[u8]) {
+            panic!("an element of {key:?} was deleted");
+        }
+
         fn clear(&mut self) {
             panic!("everything was deleted");
         }
@@ -367,6 +391,9 @@ fn a_disk_that_fails_is_told_and_nothing_is_done() {
         "del a b",
         "expire k 5",
         "rename a b",
+        "hget h f",
+        "hset h f v",
+        "hincrby h f 1",
         "scan 0",
         "keys *",
     ] {

@@ -170,6 +170,12 @@ impl BatchBuilder {
         self.written.get(&self.buffer, slot, key)
     }
 
+    /// The records so far, encoded: [`crate::record::Records`] reads them.
+    #[must_use]
+    pub fn records(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// The LSN of the next record.
     #[must_use]
     pub fn next_lsn(&self) -> Lsn {

@@ -19,6 +19,7 @@ use crate::log_map::LogReader;
 use crate::options::{Options, ReplicaIdentity};
 use crate::pending::{Overlay, Pending};
 use crate::reader::{Reader, SegmentStats};
+use crate::record::Record;
 use crate::recovery::{self, Recovery};
 
 pub(crate) use self::history::{History, Last};
@@ -331,6 +332,19 @@ impl Engine {
     #[must_use]
     pub fn pending(&self, slot: Slot, key: &[u8]) -> Option<Pending> {
         self.shared.overlay.read().get(slot, self.shared.hasher.hash(key), key)
+    }
+
+    /// The last pending record of one of the key's elements.
+    #[must_use]
+    pub fn pending_element(&self, slot: Slot, key: &[u8]) -> Option<Lsn> {
+        self.shared.overlay.read().last_element(slot, self.shared.hasher.hash(key), key)
+    }
+
+    /// Shows every pending record that changes the key, one of its elements or its whole slot, in the order of the log. Looks at all
+    /// that is pending.
+    pub fn pending_records(&self, slot: Slot, key: &[u8], show: &mut dyn FnMut(Lsn, Record<'_>)) {
+        let hash = self.shared.hasher.hash(key);
+        self.queue.iter().for_each(|pending| pending.show_changes(slot, hash, key, show));
     }
 
     /// How full of live records the segments are, in the order of the log. Exact, once cleared slots have been taken apart by

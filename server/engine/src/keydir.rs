@@ -4,7 +4,7 @@
 //! record is applied; the record with the greatest LSN wins. Keys are held in memory, and nothing outside this module depends on
 //! that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::sync::Arc;
 
@@ -14,11 +14,14 @@ use crate::fs::File;
 use crate::key_hash::KeyHasher;
 use crate::record::ValueType;
 
+pub(crate) use self::elements::ElementChange;
+use self::elements::GivenUp;
 pub(crate) use self::entry::Entry;
 use self::segments::Segments;
 pub(crate) use self::segments::Source;
 use self::slot_table::SlotTable;
 
+mod elements;
 mod entry;
 mod segments;
 mod slot_table;
@@ -37,6 +40,11 @@ pub(crate) struct Keydir {
     expiries: BTreeMap<Expiry, u32>,
     /// Tables of cleared slots whose records are still counted as live, and whose memory is still to be freed.
     cleared: Vec<(Slot, SlotTable)>,
+    /// Collections that are no longer to be found, whose records are still counted as live.
+    given_up: GivenUp,
+    /// By slot, the greatest number that a life of a collection has had. Never falls, whatever is deleted or cleared: elements of an
+    /// earlier life must never be taken for those of a later one.
+    incarnations: HashMap<Slot, u64>,
     keys: u64,
     bytes: u64,
     /// No record in the keydir is longer, in bytes. Never falls.
@@ -64,6 +72,8 @@ pub(crate) struct NewEntry<'a> {
     pub(crate) lsn: Lsn,
     pub(crate) expire_at: Option<GroupTime>,
     pub(crate) value_type: ValueType,
+    /// Which life of the key it is, if it has elements.
+    pub(crate) incarnation: Option<u64>,
     pub(crate) location: Location,
 }
 
@@ -84,6 +94,8 @@ impl Keydir {
             segments: Segments::new(mapped_bytes_max),
             expiries: BTreeMap::new(),
             cleared: Vec::new(),
+            given_up: Vec::new(),
+            incarnations: HashMap::new(),
             keys: 0,
             bytes: 0,
             longest: 0,
@@ -176,8 +188,15 @@ impl Keydir {
 
     /// Applies a put. One that is already expired deletes.
     pub(crate) fn put(&mut self, new: &NewEntry<'_>) {
+        if let Some(incarnation) = new.incarnation {
+            let known = self.incarnations.entry(new.slot).or_insert(0);
+            *known = incarnation.max(*known);
+        }
         if new.expire_at.is_some_and(|at| at <= self.time) {
             self.delete(new.slot, new.hash, new.key, new.lsn);
+            return;
+        }
+        if new.incarnation.is_some() && self.renew(new) {
             return;
         }
         let hasher = &self.hasher;
@@ -189,13 +208,34 @@ impl Keydir {
         };
         self.keys += 1;
         self.bytes += u64::from(new.location.length);
+        self.take_up(new);
+        if let Some(old) = replaced {
+            self.forget(new.slot, new.hash, old);
+        }
+    }
+
+    /// Applies a put that says something new about a collection and keeps its elements; false if it does not.
+    fn renew(&mut self, new: &NewEntry<'_>) -> bool {
+        let row = row_mut(&mut self.blocks, new.slot);
+        let known = row.find_mut(new.hash, new.key).filter(|entry| entry.lsn < new.lsn);
+        let Some((location, expire_at)) = known.and_then(|entry| entry.renew(new)) else { return false };
+        let (before, after) = (u64::from(location.length), u64::from(new.location.length));
+        row.bytes_changed(before, after);
+        self.bytes = self.bytes + after - before;
+        self.segments.sub_live(location);
+        if let Some(at) = expire_at {
+            forget_expiry(&mut self.expiries, Expiry { at, slot: new.slot, hash: new.hash });
+        }
+        self.take_up(new);
+        true
+    }
+
+    /// The put's record is live.
+    fn take_up(&mut self, new: &NewEntry<'_>) {
         self.longest = self.longest.max(new.location.length);
         self.segments.add_live(new.location);
         if let Some(at) = new.expire_at {
             *self.expiries.entry(Expiry { at, slot: new.slot, hash: new.hash }).or_insert(0) += 1;
-        }
-        if let Some(old) = replaced {
-            self.forget(new.slot, new.hash, &old);
         }
     }
 
@@ -204,7 +244,7 @@ impl Keydir {
         let Some(block) = self.blocks.get_mut(slot.index() / BLOCK_ROWS).and_then(Option::as_mut) else { return };
         let Some(row) = block.get_mut(slot.index() % BLOCK_ROWS) else { return };
         if let Some(old) = row.remove(hash, |entry| entry.key() == key && entry.lsn < lsn) {
-            self.forget(slot, hash, &old);
+            self.forget(slot, hash, old);
         }
     }
 
@@ -220,11 +260,14 @@ impl Keydir {
         }
     }
 
-    /// Removes expired keys and takes cleared tables apart, about `budget` keys of either. True if there is more to do.
+    /// Removes expired keys and takes cleared tables and collections apart, about `budget` keys or elements of each. True if there is
+    /// more to do.
     pub(crate) fn reap(&mut self, budget: usize) -> bool {
         self.reap_expired(budget);
         self.reap_cleared(budget);
-        !self.cleared.is_empty() || self.expiries.first_key_value().is_some_and(|(expiry, _)| expiry.at <= self.time)
+        self.reap_elements(budget);
+        let rest = !self.cleared.is_empty() || !self.given_up.is_empty();
+        rest || self.expiries.first_key_value().is_some_and(|(expiry, _)| expiry.at <= self.time)
     }
 
     fn reap_expired(&mut self, budget: usize) {
@@ -237,8 +280,9 @@ impl Keydir {
                 && let Some(old) = row.remove(hash, |entry| entry.expire_at() == Some(at))
             {
                 self.keys -= 1;
-                self.bytes -= u64::from(old.location.length);
-                self.segments.sub_live(old.location);
+                self.bytes -= old.bytes();
+                self.segments.sub_live(old.location());
+                self.give_up(old.content);
             }
         }
     }
@@ -255,22 +299,24 @@ impl Keydir {
             };
             budget = budget.saturating_sub(part.len());
             for entry in part {
-                self.segments.sub_live(entry.location);
+                self.segments.sub_live(entry.location());
                 if let Some(at) = entry.expire_at() {
                     forget_expiry(&mut self.expiries, Expiry { at, slot, hash: self.hasher.hash(entry.key()) });
                 }
+                self.give_up(entry.content);
             }
         }
     }
 
     /// The entry is no longer in its slot's table.
-    fn forget(&mut self, slot: Slot, hash: u64, old: &Entry) {
+    fn forget(&mut self, slot: Slot, hash: u64, old: Entry) {
         self.keys -= 1;
-        self.bytes -= u64::from(old.location.length);
-        self.segments.sub_live(old.location);
+        self.bytes -= old.bytes();
+        self.segments.sub_live(old.location());
         if let Some(at) = old.expire_at() {
             forget_expiry(&mut self.expiries, Expiry { at, slot, hash });
         }
+        self.give_up(old.content);
     }
 }
 

@@ -51,8 +51,6 @@ pub mod record;
 mod recovery;
 mod segment;
 mod state_file;
-#[cfg_attr(not(test), expect(dead_code, reason = "what collections are going to be kept in"))]
-mod tree;
 mod written;
 
 pub use applied::Applied;
@@ -64,5 +62,5 @@ pub use flush::Flusher;
 pub use log_map::LogReader;
 pub use options::{Options, ReplicaIdentity};
 pub use pending::Pending;
-pub use reader::{Found, Located, ReadGuard, Reader, SegmentStats, SlotStats};
+pub use reader::{Found, FoundElements, Located, ReadGuard, Reader, SegmentStats, SlotStats};
 pub use recovery::{Recovery, Verdict};

@@ -3,7 +3,7 @@
 //! Command evaluation must see it (a pipelined INCR does not wait for the commit of the one before), and a follower's reader must
 //! know that a key is about to change. Neither may ever be answered from it: until it is applied, all of it may vanish.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -73,16 +73,25 @@ impl Item {
     pub(crate) fn changes_key(&self) -> bool {
         matches!(self.kind, kind::PUT | kind::DELETE)
     }
+
+    pub(crate) fn changes_element(&self) -> bool {
+        matches!(self.kind, kind::ELEMENT_PUT | kind::ELEMENT_DELETE)
+    }
 }
 
-/// The newest pending record of every key, and the pending changes of whole slots.
+/// The newest pending record of every key and of its elements, and the pending changes of whole slots.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     batches: VecDeque<OverlayBatch>,
     /// The number of the first of `batches`; they are numbered as they come.
     first: u64,
+    /// Of each key as a whole.
     newest: HashTable<Newest>,
+    /// Of each key's elements, whichever it is.
+    elements: HashTable<Newest>,
     changes: VecDeque<Change>,
+    /// By slot, the greatest number that a life of a collection has had in any record that was ever pending.
+    incarnations: HashMap<Slot, u64>,
 }
 
 #[derive(Debug)]
@@ -124,7 +133,7 @@ impl Overlay {
         self.batches.push_back(OverlayBatch { base: batch.base, end: batch.end(), time: batch.time, records });
         for (rank, item) in (0..).zip(items) {
             let lsn = batch.base + rank;
-            if item.changes_key() {
+            if item.changes_key() || item.changes_element() {
                 self.note(Newest { hash: item.hash, lsn, batch: number, offset: item.offset });
             } else {
                 self.note_change(lsn, batch.records.get(item.offset as usize..).unwrap_or_default());
@@ -136,9 +145,15 @@ impl Overlay {
     pub(crate) fn applied(&mut self, base: Lsn, items: &[Item]) {
         for (rank, item) in (0..).zip(items) {
             let lsn = base + rank;
-            if !item.changes_key() {
-                self.changes.pop_front_if(|change| change.lsn == lsn);
-            } else if let Ok(entry) = self.newest.find_entry(item.hash, |newest| newest.lsn == lsn) {
+            let table = match item {
+                _ if item.changes_key() => &mut self.newest,
+                _ if item.changes_element() => &mut self.elements,
+                _ => {
+                    self.changes.pop_front_if(|change| change.lsn == lsn);
+                    continue;
+                }
+            };
+            if let Ok(entry) = table.find_entry(item.hash, |newest| newest.lsn == lsn) {
                 entry.remove();
             }
         }
@@ -153,12 +168,13 @@ impl Overlay {
         self.first += self.batches.len() as u64;
         self.batches.clear();
         self.newest.clear();
+        self.elements.clear();
         self.changes.clear();
     }
 
     /// The newest pending state of a key.
     pub(crate) fn get(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<Pending> {
-        let newest = self.find(slot, hash, key);
+        let newest = self.find(&self.newest, slot, hash, key);
         let cleared =
             self.changes.iter().rev().find(|change| change.clears && change.covers(slot)).map(|change| change.lsn);
         match (newest, cleared) {
@@ -182,13 +198,24 @@ impl Overlay {
     ) -> Option<Lsn> {
         let change =
             self.changes.iter().rev().find(|change| change.holds_reads && change.covers(slot)).map(|change| change.lsn);
-        let newest = self.find(slot, hash, key);
+        let newest = self.find(&self.newest, slot, hash, key);
+        let element = self.find(&self.elements, slot, hash, key);
         let expiry = match newest {
             Some(newest) => self.layout(newest).and_then(|layout| layout.expire_at),
             None => applied_expiry,
         };
         let expired = expiry.and_then(|time| self.first_at(time));
-        change.max(newest.map(|newest| newest.lsn)).max(expired)
+        change.max(newest.map(|newest| newest.lsn)).max(element.map(|element| element.lsn)).max(expired)
+    }
+
+    /// The last pending record of one of the key's elements.
+    pub(crate) fn last_element(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<Lsn> {
+        self.find(&self.elements, slot, hash, key).map(|element| element.lsn)
+    }
+
+    /// The greatest number that a life of a collection in the slot has had in a record that was pending.
+    pub(crate) fn incarnation(&self, slot: Slot) -> u64 {
+        self.incarnations.get(&slot).copied().unwrap_or(0)
     }
 
     /// The first pending record that brings group time to `time` or beyond.
@@ -198,8 +225,13 @@ impl Overlay {
     }
 
     fn note(&mut self, newest: Newest) {
-        let Self { batches, first, newest: table, .. } = self;
+        let Self { batches, first, newest: keys, elements, incarnations, .. } = self;
         let Some(layout) = layout_in(batches, *first, &newest) else { return };
+        if let (Some(incarnation), Ok(slot)) = (layout.incarnation(), layout.slot()) {
+            let known = incarnations.entry(slot).or_insert(0);
+            *known = incarnation.max(*known);
+        }
+        let table = if layout.changes_element() { elements } else { keys };
         let same = |other: &Newest| {
             other.hash == newest.hash
                 && layout_in(batches, *first, other).is_some_and(|other| other.is_same_key(&layout))
@@ -224,8 +256,8 @@ impl Overlay {
         }
     }
 
-    fn find(&self, slot: Slot, hash: u64, key: &[u8]) -> Option<&Newest> {
-        self.newest.find(hash, |newest| {
+    fn find<'a>(&self, table: &'a HashTable<Newest>, slot: Slot, hash: u64, key: &[u8]) -> Option<&'a Newest> {
+        table.find(hash, |newest| {
             newest.hash == hash
                 && self.layout(newest).is_some_and(|layout| layout.key == key && layout.slot == slot.number())
         })

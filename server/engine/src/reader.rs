@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLockReadGuard;
+use simplekv_collections::{Collection, Place};
 use simplekv_types::{GroupTime, Lsn, Slot};
 
 use crate::engine::Shared;
@@ -34,9 +35,23 @@ pub struct Located {
     pub expire_at: Option<GroupTime>,
     /// The record that holds the value.
     pub lsn: Lsn,
+    /// The last record that changed the key: one of its elements', or the same.
+    pub changed: Lsn,
     slot: Slot,
     location: Location,
+    bytes: u64,
     source: Arc<Source>,
+}
+
+/// A key's elements with what belongs to them.
+#[derive(Clone, Debug)]
+pub struct FoundElements {
+    /// The elements.
+    pub collection: Collection,
+    /// The group time at which the key vanishes; `None` if never.
+    pub expire_at: Option<GroupTime>,
+    /// The last record that changed anything of the key.
+    pub changed: Lsn,
 }
 
 /// How much a slot holds. Keys that have expired are not counted, once they are removed, which happens soon after.
@@ -173,8 +188,33 @@ impl ReadGuard<'_> {
     /// As [`Located::read`].
     pub fn get(&self, slot: Slot, key: &[u8]) -> Result<Option<Found>, ReadError> {
         let Some(entry) = self.keydir.find_visible(slot, self.shared.hasher.hash(key), key) else { return Ok(None) };
-        let value = read_value(self.source(entry), entry.location, slot, entry.lsn)?;
-        Ok(Some(Found { value, value_type: entry.value_type, expire_at: entry.expire_at(), lsn: entry.lsn }))
+        let value = read_value(self.source(entry), entry.location(), slot, entry.lsn)?;
+        Ok(Some(Found { value, value_type: entry.value_type(), expire_at: entry.expire_at(), lsn: entry.lsn }))
+    }
+
+    /// The elements of a key; `None` if there is no such key, or it holds a string. What is returned is as they are now and stays so.
+    #[must_use]
+    pub fn elements(&self, slot: Slot, key: &[u8]) -> Option<FoundElements> {
+        let entry = self.keydir.find_visible(slot, self.shared.hasher.hash(key), key)?;
+        let elements = entry.elements()?;
+        let (collection, changed) = (elements.collection.clone(), elements.changed);
+        Some(FoundElements { collection, expire_at: entry.expire_at(), changed })
+    }
+
+    /// The value of an element that is in the log. Reads the disk under the guard, as [`ReadGuard::get`].
+    ///
+    /// # Errors
+    /// [`ReadError`]; never anything that was not written.
+    pub fn element_value(&self, slot: Slot, place: Place) -> Result<Bytes, ReadError> {
+        let Place { segment, offset, length, lsn } = place;
+        let source = self.keydir.source(segment).expect("a live record's segment is known");
+        read_value(source, Location { segment, offset, length }, slot, lsn)
+    }
+
+    /// The greatest number that a life of a collection in the slot has had.
+    #[must_use]
+    pub fn incarnation(&self, slot: Slot) -> u64 {
+        self.keydir.incarnation(slot).max(self.shared.overlay.read().incarnation(slot))
     }
 
     /// Has the processor fetch what a lookup of the key will look at. A lookup waits for memory several times in a row; when this is
@@ -221,25 +261,27 @@ impl ReadGuard<'_> {
 
     fn located(&self, slot: Slot, entry: &Entry) -> Located {
         Located {
-            value_type: entry.value_type,
+            value_type: entry.value_type(),
             expire_at: entry.expire_at(),
             lsn: entry.lsn,
+            changed: entry.changed(),
             slot,
-            location: entry.location,
+            location: entry.location(),
+            bytes: entry.bytes(),
             source: Arc::clone(self.source(entry)),
         }
     }
 
     fn source(&self, entry: &Entry) -> &Arc<Source> {
-        self.keydir.source(entry.location.segment).expect("a live record's segment is known")
+        self.keydir.source(entry.location().segment).expect("a live record's segment is known")
     }
 }
 
 impl Located {
-    /// How many bytes the record occupies in the log: the value's, and a little more.
+    /// How many bytes of the log are the key's: the value's, or its elements', and a little more.
     #[must_use]
-    pub fn record_bytes(&self) -> u32 {
-        self.location.length
+    pub fn record_bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Reads and verifies the value. May wait for the disk.
@@ -264,6 +306,7 @@ fn read_value(source: &Source, location: Location, slot: Slot, lsn: Lsn) -> Resu
     if layout.lsn != lsn || layout.length != location.length as usize {
         return Err(ReadError::Misplaced { segment, offset, slot, lsn, found: layout.lsn });
     }
-    let value_begins = layout.length - layout.body.len();
+    let value = layout.value().map_err(corrupt)?;
+    let value_begins = layout.length - value.len();
     Ok(bytes.into_bytes_from(value_begins))
 }

@@ -34,6 +34,7 @@ impl<R: Respond> Group<R> {
         {
             self.step_replica(clock, Event::Proposed(admission.header(self.builder.count())));
         }
+        self.drafts.batch_closed();
     }
 
     /// Appends a change of whole slots to the open batch.
@@ -63,6 +64,8 @@ impl<R: Respond> Group<R> {
                 vec![self.filled(header)]
             }
             Appending::Received(batches) => {
+                // Drafts are a leader's: what others write does not come into them.
+                self.drafts.clear();
                 for batch in &batches {
                     self.note_received(batch)?;
                 }

@@ -58,6 +58,7 @@ impl<R: Respond> Group<R> {
             waiting.abandon(self.id, time, applied, &self.history, "its record was replaced by another leader's");
         }
         self.engine.truncate_to(log_end)?;
+        self.drafts.clear();
         self.dedupe.truncate_to(log_end);
         self.slots.truncate_to(log_end);
         while let Some((_, bytes)) = self.uncommitted.pop_back_if(|(end, _)| *end > log_end) {
@@ -69,6 +70,7 @@ impl<R: Respond> Group<R> {
     pub(super) fn apply(&mut self, high_watermark: Lsn) {
         self.publish_history();
         self.engine.apply_to(high_watermark, &mut |_| ());
+        self.drafts.applied(self.engine.applied());
         self.dedupe.apply_to(high_watermark, self.engine.applied_time());
         if self.slots.apply_to(high_watermark) {
             self.published.owned.store(Arc::new(self.slots.applied().clone()));

@@ -1,21 +1,19 @@
 //! Executing one command: who may, whether it was done already, and what it makes of the keys.
 
-use std::cell::{Cell, RefCell};
-
 use bytes::Bytes;
 use prost::Message;
 use simplekv_cluster::{Dedupe, DedupeRecord, Refusal, Verdict};
-use simplekv_commands::{self as commands, Keyspace, View};
-use simplekv_engine::record::{DedupeRow, Put, Record, SlotChangeKind};
-use simplekv_engine::{BatchBuilder, EncodeError, Engine, Pending, Reader};
+use simplekv_commands as commands;
+use simplekv_engine::record::{DedupeRow, Record, SlotChangeKind};
+use simplekv_engine::{Checkpoint, EncodeError};
 use simplekv_proto::v1;
 use simplekv_resp::Command;
 use simplekv_types::mutants::{Rule, is_broken};
-use simplekv_types::{ClientId, Failure, GroupTime, Lsn, Reply, Slot, SlotRange, ValueType, limits};
+use simplekv_types::{ClientId, Failure, GroupTime, Lsn, Reply, Slot, limits};
 
+use super::turn::{Effects, Turn};
 use super::waiting::Outcome;
-use super::{Clock, Group, GroupRequest, Respond, SlotSet, UNCOMMITTED_BYTES_MAX};
-use crate::view::{self, AppliedView};
+use super::{Clock, Group, GroupRequest, Respond, UNCOMMITTED_BYTES_MAX};
 
 /// A retried write stays recognisable for this long, in group time, when the client left the choice to the leader.
 const DEADLINE_DEFAULT_MILLIS: u64 = 60_000;
@@ -48,7 +46,8 @@ impl<R: Respond> Group<R> {
             _ => (self.engine.log_end(), self.engine.last_time()),
         };
         let open = self.open.is_some();
-        let keyspace = Turn::new(&self.engine, &self.reader, &mut self.builder, self.slots.appended(), open);
+        let Self { engine, reader, builder, drafts, slots, .. } = self;
+        let keyspace = Turn::new(engine, reader, builder, drafts, slots.appended(), open);
         let reply = commands::read_at_hour(&request.command, &keyspace, now, now.max(clock.wall()));
         if request.barrier { Outcome::Confirmed { reply, until } } else { Outcome::Observed { reply, until, follower } }
     }
@@ -122,13 +121,14 @@ impl<R: Respond> Group<R> {
 
     fn evaluate(&mut self, request: &GroupRequest, now: GroupTime) -> Result<Outcome, EncodeError> {
         let checkpoint = self.builder.checkpoint();
-        let mut turn = Turn::new(&self.engine, &self.reader, &mut self.builder, self.slots.appended(), true);
+        let Self { engine, reader, builder, drafts, slots, .. } = self;
+        let mut turn = Turn::new(engine, reader, builder, drafts, slots.appended(), true);
         turn.value_bytes_max = self.value_bytes_max;
         turn.now = now;
         let reply = commands::write(&request.command, &mut turn, now);
         let Effects { wrote, cleared, expired_early, error } = turn.end();
         if let Some(error) = error {
-            self.builder.roll_back(checkpoint);
+            self.take_back(checkpoint);
             return Err(error);
         }
         if cleared {
@@ -139,7 +139,7 @@ impl<R: Respond> Group<R> {
             && (wrote || Dedupe::must_log(write.attempt))
         {
             if let Err(error) = self.push_rows(&request.command, client, write, &reply, now) {
-                self.builder.roll_back(checkpoint);
+                self.take_back(checkpoint);
                 return Err(error);
             }
         } else if !wrote {
@@ -153,6 +153,12 @@ impl<R: Respond> Group<R> {
         }
         self.builder.end_command();
         Ok(Outcome::Appended { reply, until: self.builder.next_lsn() })
+    }
+
+    /// Drops what a command has put into the batch.
+    fn take_back(&mut self, checkpoint: Checkpoint) {
+        self.builder.roll_back(checkpoint);
+        self.drafts.taken_back();
     }
 
     /// Logs the result with the effect, once for each slot: rows move with their slot.
@@ -232,146 +238,4 @@ fn slots_of(command: &Command) -> impl Iterator<Item = Slot> + use<> {
     slots.sort_unstable();
     slots.dedup();
     slots.into_iter()
-}
-
-/// The keyspace as a command in the writer's turn sees it: what is applied, under what is appended, under what this turn has put into
-/// its batch.
-struct Turn<'a> {
-    engine: &'a Engine,
-    applied: AppliedView<'a>,
-    builder: RefCell<&'a mut BatchBuilder>,
-    slots: &'a SlotSet,
-    value_bytes_max: usize,
-    /// Whether the builder holds a batch of this turn.
-    open: bool,
-    /// The time of the batch that a write's effect goes into.
-    now: GroupTime,
-    expired_early: Cell<bool>,
-    wrote: bool,
-    cleared: bool,
-    error: Option<EncodeError>,
-}
-
-/// What a write came to.
-struct Effects {
-    /// Whether anything was put or deleted.
-    wrote: bool,
-    /// Whether everything was.
-    cleared: bool,
-    /// Whether a key was seen as expired that whoever reads what the log holds so far still sees.
-    expired_early: bool,
-    /// What did not fit.
-    error: Option<EncodeError>,
-}
-
-impl<'a> Turn<'a> {
-    fn new(
-        engine: &'a Engine,
-        reader: &'a Reader,
-        builder: &'a mut BatchBuilder,
-        slots: &'a SlotSet,
-        open: bool,
-    ) -> Self {
-        let applied = AppliedView::new(reader.guard(), slots);
-        let builder = RefCell::new(builder);
-        Self {
-            engine,
-            applied,
-            builder,
-            slots,
-            value_bytes_max: limits::VALUE_BYTES_DEFAULT,
-            open,
-            now: GroupTime::ZERO,
-            expired_early: Cell::new(false),
-            wrote: false,
-            cleared: false,
-            error: None,
-        }
-    }
-
-    fn end(self) -> Effects {
-        let Self { wrote, cleared, error, expired_early, .. } = self;
-        Effects { wrote, cleared, expired_early: expired_early.get(), error }
-    }
-
-    fn note_expiry(&self, expire_at: Option<GroupTime>) {
-        if expire_at.is_some_and(|at| at <= self.now && at > self.engine.last_time()) {
-            self.expired_early.set(true);
-        }
-    }
-
-    /// What is appended or about to be, newest first; `None` if nothing of that touches the key.
-    fn pending(&self, slot: Slot, key: &[u8]) -> Option<Pending> {
-        let built = if self.open { self.builder.borrow_mut().get(slot, key) } else { None };
-        built.or_else(|| self.engine.pending(slot, key))
-    }
-
-    fn push(&mut self, record: &Record<'_>) {
-        self.wrote = true;
-        if self.error.is_none() {
-            self.error = self.builder.borrow_mut().push(record).err();
-        }
-    }
-}
-
-impl View for Turn<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<commands::Entry>, Failure> {
-        let found = match self.pending(Slot::of_key(key), key) {
-            Some(pending) => pending.into_found().map(view::entry),
-            None => self.applied.get(key)?,
-        };
-        self.note_expiry(found.as_ref().and_then(|entry| entry.expire_at));
-        Ok(found)
-    }
-
-    fn meta(&self, key: &[u8]) -> Result<Option<commands::Meta>, Failure> {
-        let found = match self.pending(Slot::of_key(key), key) {
-            Some(pending) => pending.into_found().map(|found| commands::Meta::from(&view::entry(found))),
-            None => self.applied.meta(key)?,
-        };
-        self.note_expiry(found.as_ref().and_then(|meta| meta.expire_at));
-        Ok(found)
-    }
-
-    fn slots(&self) -> Vec<SlotRange> {
-        self.slots.ranges()
-    }
-
-    fn key_count(&self, slot: Slot) -> u64 {
-        self.applied.key_count(slot)
-    }
-
-    fn scan_slot(
-        &self,
-        slot: Slot,
-        from: u64,
-        limit: usize,
-        visit: &mut dyn FnMut(u64, Bytes, commands::Meta),
-    ) -> Result<Option<u64>, Failure> {
-        self.applied.scan_slot(slot, from, limit, visit)
-    }
-
-    fn random(&self) -> u64 {
-        self.applied.random()
-    }
-
-    fn value_bytes_max(&self) -> usize {
-        self.value_bytes_max
-    }
-}
-
-impl Keyspace for Turn<'_> {
-    fn put(&mut self, key: &Bytes, kind: ValueType, value: Bytes, expire_at: Option<GroupTime>) {
-        let slot = Slot::of_key(key);
-        self.push(&Record::Put(Put { slot, key, value: &value, value_type: kind, expire_at, origin: None }));
-    }
-
-    fn delete(&mut self, key: &Bytes) {
-        self.push(&Record::Delete { slot: Slot::of_key(key), key, origin: None });
-    }
-
-    fn clear(&mut self) {
-        self.wrote = true;
-        self.cleared = true;
-    }
 }

@@ -1,5 +1,6 @@
 //! One group in one hand: its own engine on a disk in memory, a clock that is set, and peers that are played.
 
+mod elements;
 mod positions;
 
 use std::cell::{Cell, RefCell};

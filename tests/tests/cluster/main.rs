@@ -19,6 +19,7 @@ mod followers_answer_reads;
 mod garbage_disturbs_nobody;
 mod graceful_stop_hands_over;
 mod groups_recover_from_losing_everybody;
+mod hashes;
 mod hot_key;
 mod identities_are_kept_or_given_up;
 mod load;

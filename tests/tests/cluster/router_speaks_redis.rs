@@ -23,6 +23,10 @@ p = r.pipeline(transaction=False)
 for i in range(500): p.incr('py:counter')
 assert p.execute() == list(range(1, 501))
 assert sorted(k for k in r.scan_iter(match='py:1?') ) == sorted(k for k in keys if len(k) == 5 and k[3] == '1')
+fields = {f'f{i}': str(i) for i in range(500)}
+assert r.hset('py:h', mapping=fields) == 500 and r.hgetall('py:h') == fields
+assert r.hincrby('py:h', 'f1', 41) == 42 and r.hmget('py:h', 'f1', 'none') == ['42', None]
+assert len(dict(r.hscan_iter('py:h', count=7))) == 500 and r.hdel('py:h', *fields) == 500 and not r.exists('py:h')
 assert r.delete(*keys) == 200 and r.get('py:1') is None
 try:
     r.execute_command('NOSUCH'); raise SystemExit('an unknown command was accepted')
@@ -41,7 +45,7 @@ async fn redis_cli_redis_benchmark_and_redis_py_work_unchanged() {
         assert_eq!(redis("redis-cli", &router.resp, line).await.trim(), answer, "{line}");
     }
     // MSET writes ten keys at a time: a tenth of the requests.
-    for (tests, requests) in [("ping,set,get,incr", 200_000), ("mset", 20_000)] {
+    for (tests, requests) in [("ping,set,get,incr", 200_000), ("hset", 100_000), ("mset", 20_000)] {
         let load = format!("-t {tests} -n {requests} -c 50 -P 16 -r 100000 -q");
         let said = redis("redis-benchmark", &router.resp, &load).await;
         for test in tests.split(',') {

@@ -32,17 +32,18 @@ const NO_SURROUNDINGS: [&str; 13] = [
     "arc-swap",
 ];
 
-const LAYERS: [Layer; 14] = [
+const LAYERS: [Layer; 15] = [
     Layer { dir: "conf", may_use: &["types"], never: &NO_RUNTIME },
     Layer { dir: "proto/types", may_use: &[], never: &NO_SURROUNDINGS },
     Layer { dir: "proto", may_use: &["types"], never: &["tokio", "etcd-client", "axum", "anyhow"] },
-    Layer { dir: "server/engine", may_use: &["types"], never: &NO_RUNTIME },
+    Layer { dir: "server/collections", may_use: &["types"], never: &NO_SURROUNDINGS },
+    Layer { dir: "server/engine", may_use: &["collections", "types"], never: &NO_RUNTIME },
     Layer { dir: "server/cluster", may_use: &["types"], never: &NO_SURROUNDINGS },
-    Layer { dir: "server/commands", may_use: &["resp", "types"], never: &NO_SURROUNDINGS },
+    Layer { dir: "server/commands", may_use: &["collections", "resp", "types"], never: &NO_SURROUNDINGS },
     Layer { dir: "server/meta", may_use: &["types"], never: &["axum", "anyhow"] },
     Layer {
         dir: "server",
-        may_use: &["cluster", "commands", "conf", "engine", "meta", "proto", "resp", "types"],
+        may_use: &["cluster", "collections", "commands", "conf", "engine", "meta", "proto", "resp", "types"],
         never: &["etcd-client"],
     },
     Layer { dir: "server/admin", may_use: &["meta", "proto", "types"], never: &["etcd-client"] },

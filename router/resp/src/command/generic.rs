@@ -4,7 +4,7 @@ use bytes::Bytes;
 use simplekv_types::{Failure, Slot, SlotRange};
 
 use super::words::{NOT_AN_INTEGER, SYNTAX, Unit};
-use super::{Body, Command, ExpireCondition, ObjectQuestion, Scan, TtlForm, Words};
+use super::{Body, Command, ElementScan, ExpireCondition, ObjectQuestion, Scan, TtlForm, Words};
 use crate::number::{parse_i64, parse_u64};
 
 type Parsed = Result<Body, Failure>;
@@ -157,21 +157,39 @@ pub(crate) fn memory_usage(words: &mut Words<'_>) -> Parsed {
 }
 
 pub(crate) fn scan(words: &mut Words<'_>) -> Parsed {
-    let cursor = parse_u64(&words.word()?).ok_or(Failure::command("ERR invalid cursor"))?;
+    let cursor = cursor(&words.word()?)?;
     let mut scan = Scan { cursor, pattern: None, count: Scan::COUNT_DEFAULT, kind: None, slots: SlotRange::ALL };
     while let Some(option) = words.option() {
         match option.to_ascii_lowercase().as_slice() {
             b"match" => scan.pattern = Some(words.word()?),
             b"type" => scan.kind = Some(words.word()?),
-            b"count" => {
-                let count = words.integer()?;
-                scan.count = u64::try_from(count).ok().filter(|count| *count > 0).ok_or(SYNTAX)?;
-            }
+            b"count" => scan.count = scan_count(words)?,
             b"slots" => scan.slots = slot_range(&words.word()?, &words.word()?)?,
             _ => return Err(SYNTAX),
         }
     }
     data(Command::Scan(scan))
+}
+
+fn cursor(text: &[u8]) -> Result<u64, Failure> {
+    parse_u64(text).ok_or(Failure::command("ERR invalid cursor"))
+}
+
+fn scan_count(words: &mut Words<'_>) -> Result<u64, Failure> {
+    u64::try_from(words.integer()?).ok().filter(|count| *count > 0).ok_or(SYNTAX)
+}
+
+/// What HSCAN, SSCAN and ZSCAN have in common, behind the key.
+pub(super) fn element_scan(words: &mut Words<'_>) -> Result<ElementScan, Failure> {
+    let mut scan = ElementScan { cursor: cursor(&words.word()?)?, pattern: None, count: Scan::COUNT_DEFAULT };
+    while let Some(option) = words.option() {
+        match option.to_ascii_lowercase().as_slice() {
+            b"match" => scan.pattern = Some(words.word()?),
+            b"count" => scan.count = scan_count(words)?,
+            _ => return Err(SYNTAX),
+        }
+    }
+    Ok(scan)
 }
 
 fn slot_range(first: &[u8], last: &[u8]) -> Result<SlotRange, Failure> {

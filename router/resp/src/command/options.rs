@@ -158,3 +158,14 @@ impl Scan {
     /// How many keys are looked at unless COUNT says otherwise.
     pub const COUNT_DEFAULT: u64 = 10;
 }
+
+/// HSCAN, SSCAN and ZSCAN with their options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElementScan {
+    /// Where to go on; 0 begins.
+    pub cursor: u64,
+    /// Only elements whose names match.
+    pub pattern: Option<Bytes>,
+    /// How many elements to look at, roughly. At least 1.
+    pub count: u64,
+}

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use simplekv_types::SlotRange;
 
 use super::{
-    BitFieldStep, BitInteger, BitOperation, BitRange, Command, ExpireCondition, Expiry, ExpiryChange, ObjectQuestion,
-    Overflow, Scan, Set, SetCondition, SetExpiry, TtlForm, ValueCondition,
+    BitFieldStep, BitInteger, BitOperation, BitRange, Command, ElementScan, ExpireCondition, Expiry, ExpiryChange,
+    ObjectQuestion, Overflow, Scan, Set, SetCondition, SetExpiry, TtlForm, ValueCondition,
 };
 use crate::parser::Args;
 
@@ -41,6 +41,7 @@ impl Command {
             | Self::BitPos { .. }
             | Self::BitOp { .. }
             | Self::BitField { .. } => return bit_args(self),
+            Self::Hash { key, ask } => return ask.to_args(key),
             Self::IncrBy { key, delta } => out(&[&text("INCRBY"), key, &number(*delta)]),
             Self::IncrByFloat { key, increment } => out(&[&text("INCRBYFLOAT"), key, increment]),
             Self::Del { keys } => return list("DEL", keys),
@@ -75,11 +76,11 @@ impl Command {
     }
 }
 
-const fn text(word: &'static str) -> Bytes {
+pub(super) const fn text(word: &'static str) -> Bytes {
     Bytes::from_static(word.as_bytes())
 }
 
-fn number(number: impl itoa::Integer) -> Bytes {
+pub(super) fn number(number: impl itoa::Integer) -> Bytes {
     Bytes::copy_from_slice(itoa::Buffer::new().format(number).as_bytes())
 }
 
@@ -226,6 +227,15 @@ fn scan_args(scan: &Scan) -> Args {
     }
     if scan.slots != SlotRange::ALL {
         args.extend([text("SLOTS"), number(scan.slots.first().number()), number(scan.slots.last().number())]);
+    }
+    args
+}
+
+/// Of HSCAN, SSCAN and ZSCAN, behind the key.
+pub(super) fn scan_words(scan: &ElementScan) -> Vec<Bytes> {
+    let mut args = vec![number(scan.cursor), text("COUNT"), number(scan.count)];
+    if let Some(pattern) = &scan.pattern {
+        args.extend([text("MATCH"), pattern.clone()]);
     }
     args
 }

@@ -48,6 +48,10 @@ fn frame(reply: &Reply, protocol: Protocol) -> Frame {
         Reply::Map(pairs) => {
             Frame::Array(pairs.iter().flat_map(|(key, value)| [frame(key, protocol), frame(value, protocol)]).collect())
         }
+        Reply::Pairs(pairs) => {
+            let pairs = pairs.iter().map(|(one, other)| vec![frame(one, protocol), frame(other, protocol)]);
+            Frame::Array(if resp3 { pairs.map(Frame::Array).collect() } else { pairs.flatten().collect() })
+        }
         Reply::Error(failure) => Frame::Error(crate::failure::error_text(failure).into_owned().into()),
     }
 }
@@ -70,6 +74,7 @@ fn replies() -> impl Strategy<Value = Reply> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Reply::Array),
             prop::collection::vec(inner.clone(), 0..6).prop_map(Reply::Set),
+            prop::collection::vec((inner.clone(), inner.clone()), 0..4).prop_map(Reply::Pairs),
             prop::collection::vec((inner.clone(), inner), 0..4).prop_map(Reply::Map),
         ]
     })

@@ -11,7 +11,8 @@ pub(crate) struct Commands {
     now_millis: u64,
 }
 
-const KEYS: &[&str] = &["a", "b", "c", "counter", "float", "{t}1", "{t}2", "user:1", "user:22", "x y", ""];
+const KEYS: &[&str] = &["a", "b", "c", "counter", "float", "{t}1", "{t}2", "user:1", "user:22", "x y", "", "hash"];
+const HASHES: &[&str] = &["h", "hash", "{t}hash"];
 const INTEGERS: &[&str] =
     &["0", "1", "-1", "5", "-7", "100", "9223372036854775807", "-9223372036854775808", "9223372036854775000"];
 const FLOATS: &[&str] = &[
@@ -125,10 +126,11 @@ impl Commands {
     }
 
     fn sensible(&mut self) -> Vec<String> {
-        let (name, rest) = match self.rng.random_range(0..5) {
+        let (name, rest) = match self.rng.random_range(0..7) {
             0 | 1 => self.string_command(),
             2 => self.number_command(),
             3 => self.bit_command(),
+            4 | 5 => self.hash_command(),
             _ => self.key_command(),
         };
         let name = if self.one_in(3) { name.to_uppercase() } else { name.to_owned() };
@@ -179,6 +181,70 @@ impl Commands {
                 ("bitfield_ro", [vec![key], self.bit_steps(writes)].concat())
             }
         }
+    }
+
+    fn hash_key(&mut self) -> String {
+        if self.one_in(15) { self.key() } else { self.pick(HASHES) }
+    }
+
+    fn field(&mut self) -> String {
+        if self.one_in(20) { self.value() } else { format!("f{}", self.rng.random_range(0..12)) }
+    }
+
+    fn fields(&mut self) -> Vec<String> {
+        (0..self.rng.random_range(1..4)).map(|_| self.field()).collect()
+    }
+
+    fn hash_command(&mut self) -> (&'static str, Vec<String>) {
+        let key = self.hash_key();
+        let with = |key: String, rest: Vec<String>| [vec![key], rest].concat();
+        match self.rng.random_range(0..24) {
+            0 => ("hget", vec![key, self.field()]),
+            1 => ("hmget", with(key, self.fields())),
+            2 | 3 => ("hgetall", vec![key]),
+            4 => ("hkeys", vec![key]),
+            5 => ("hvals", vec![key]),
+            6 => ("hlen", vec![key]),
+            7 => ("hexists", vec![key, self.field()]),
+            8 => ("hstrlen", vec![key, self.field()]),
+            9 => {
+                let mut words = vec![key];
+                if !self.one_in(3) {
+                    words.push(self.draws());
+                    words.extend(self.one_in(2).then(|| "WithValues".to_owned()));
+                }
+                ("hrandfield", words)
+            }
+            10 => ("hscan", with(key, self.scan_of_all())),
+            11..=14 => {
+                let pairs = (0..self.rng.random_range(1..4)).flat_map(|_| [self.field(), self.value()]).collect();
+                (if self.one_in(4) { "hmset" } else { "hset" }, with(key, pairs))
+            }
+            15 => ("hsetnx", vec![key, self.field(), self.value()]),
+            16..=19 => ("hdel", with(key, self.fields())),
+            20 | 21 => ("hincrby", vec![key, self.field(), self.number()]),
+            _ => {
+                let increment = if self.one_in(2) { self.pick(FLOATS) } else { self.number() };
+                ("hincrbyfloat", vec![key, self.field(), increment])
+            }
+        }
+    }
+
+    /// Few enough that no answer is a matter of luck, apart from which are drawn.
+    fn draws(&mut self) -> String {
+        if self.one_in(6) {
+            self.pick(&["foo", "", "-9223372036854775808"])
+        } else {
+            self.rng.random_range(-5..40).to_string()
+        }
+    }
+
+    fn scan_of_all(&mut self) -> Vec<String> {
+        let mut words = vec!["0".to_owned(), "COUNT".to_owned(), "100000".to_owned()];
+        if self.one_in(2) {
+            words.extend(["match".to_owned(), self.pick(&["*", "f*", "f[1-3]", "f1?", "nosuch"])]);
+        }
+        words
     }
 
     fn bit_offset(&mut self) -> String {

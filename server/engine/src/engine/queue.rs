@@ -1,17 +1,18 @@
 //! Batches on their way from the log into the keydir.
 
-use simplekv_types::Batch;
+use simplekv_collections::{Label, score_in};
 use simplekv_types::limits::BATCH_RECORDS_MAX;
+use simplekv_types::{Batch, Lsn, Slot};
 
 use crate::applied::Applied;
 use crate::batch::BATCH_BYTES_MAX;
 use crate::error::AppendError;
 use crate::frame::RECORDS_OFFSET;
 use crate::key_hash::KeyHasher;
-use crate::keydir::{Keydir, Location, NewEntry};
+use crate::keydir::{ElementChange, Keydir, Location, NewEntry};
 use crate::log::FramePlace;
 use crate::pending::Item;
-use crate::record::{Layout, Record, ValueType, kind};
+use crate::record::{BadRecord, Layout, Record, ValueType, kind};
 
 /// For so many records at a time the keydir's memory is fetched before the first is applied.
 const TOUCHED_AHEAD: usize = 32;
@@ -42,15 +43,36 @@ pub(crate) fn take_apart(batch: &Batch, hasher: &KeyHasher) -> Result<Vec<Item>,
             return Err(malformed("a record has another LSN"));
         }
         layout.record().map_err(|reason| AppendError::BadRecord { lsn, reason })?;
-        if matches!(layout.kind, kind::ELEMENT_PUT | kind::ELEMENT_DELETE | kind::INTENT) {
+        if layout.kind == kind::INTENT {
             return Err(AppendError::Unsupported { lsn, kind: layout.kind });
         }
-        let hash = if layout.changes_key() { hasher.hash(layout.key) } else { 0 };
+        check_collection(&layout).map_err(|reason| AppendError::BadRecord { lsn, reason })?;
+        let hash = if layout.changes_key() || layout.changes_element() { hasher.hash(layout.key) } else { 0 };
         let at = u32::try_from(offset).expect("a batch is far below 4 GiB");
         items.push(Item { hash, offset: at, kind: layout.kind, continues: layout.continues() && offset > 0 });
         offset += layout.length;
     }
     if items.len() == count { Ok(items) } else { Err(malformed("it holds another number of records than it says")) }
+}
+
+/// Refuses what the index of a collection could not hold.
+fn check_collection(layout: &Layout<'_>) -> Result<(), BadRecord> {
+    let value_type = ValueType::from_code(layout.value_type);
+    if layout.kind == kind::PUT && value_type != Some(ValueType::String) && layout.incarnation().is_none() {
+        return Err(BadRecord::Field("incarnation"));
+    }
+    if layout.kind == kind::ELEMENT_PUT {
+        let (element, value) = layout.element()?;
+        match value_type {
+            Some(ValueType::Zset) if score_in(value).is_none() => return Err(BadRecord::Field("score")),
+            Some(ValueType::List) if Label::from_bytes(element.name).is_none() => {
+                return Err(BadRecord::Field("label"));
+            }
+            Some(ValueType::String) => return Err(BadRecord::Field("value type")),
+            _ => (),
+        }
+    }
+    Ok(())
 }
 
 impl PendingBatch {
@@ -97,9 +119,30 @@ impl PendingBatch {
 
     /// Prepares for the next few records.
     fn touch(&self, keydir: &Keydir, from: usize) {
-        for item in self.items.iter().skip(from).take(TOUCHED_AHEAD).filter(|item| item.changes_key()) {
+        for item in
+            self.items.iter().skip(from).take(TOUCHED_AHEAD).filter(|item| item.changes_key() || item.changes_element())
+        {
             if let Ok(slot) = self.layout(item).slot() {
                 keydir.touch(slot, item.hash);
+            }
+        }
+    }
+
+    /// Shows what is not applied and changes the key, one of its elements or its whole slot.
+    pub(crate) fn show_changes(&self, slot: Slot, hash: u64, key: &[u8], show: &mut dyn FnMut(Lsn, Record<'_>)) {
+        for item in self.items.iter().skip(self.applied) {
+            let of_a_key = item.changes_key() || item.changes_element();
+            if of_a_key && item.hash != hash {
+                continue;
+            }
+            let layout = self.layout(item);
+            let record = layout.record().expect("the record was verified when it was taken up");
+            let is_meant = match &record {
+                Record::Slots(change) => change.kind.clears() && change.slots.contains(slot),
+                record => record.key() == Some((slot, key)),
+            };
+            if is_meant {
+                show(layout.lsn, record);
             }
         }
     }
@@ -122,8 +165,23 @@ impl PendingBatch {
                 lsn: layout.lsn,
                 expire_at: layout.expire_at,
                 value_type: ValueType::from_code(layout.value_type).expect("the record was verified"),
+                incarnation: layout.incarnation(),
                 location: self.location(item, layout),
             }),
+            kind::ELEMENT_PUT | kind::ELEMENT_DELETE => {
+                let (element, value) = layout.element().expect("the record was verified");
+                let is_scored = layout.value_type == ValueType::Zset.code();
+                let score = Some(value).filter(|_| is_scored).and_then(score_in).unwrap_or(0.0);
+                keydir.change_element(&ElementChange {
+                    slot: element.slot,
+                    hash: item.hash,
+                    key: element.key,
+                    incarnation: element.incarnation,
+                    name: element.name,
+                    lsn: layout.lsn,
+                    put: (item.kind == kind::ELEMENT_PUT).then(|| (self.location(item, layout), score)),
+                });
+            }
             kind::DELETE => {
                 keydir.delete(layout.slot().expect("the record was verified"), item.hash, layout.key, layout.lsn);
             }

@@ -50,6 +50,15 @@ impl SlotTable {
         self.part(hash).find(hash, |entry| entry.key() == key)
     }
 
+    pub(super) fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Entry> {
+        self.part_mut(hash).find_mut(hash, |entry| entry.key() == key)
+    }
+
+    /// What an entry's records take up has changed.
+    pub(super) fn bytes_changed(&mut self, before: u64, after: u64) {
+        self.bytes = self.bytes + after - before;
+    }
+
     /// Brings what [`SlotTable::find`] and an insert will look at into the processor's caches.
     #[inline]
     pub(super) fn touch(&self, hash: u64) {
@@ -65,14 +74,14 @@ impl SlotTable {
         key: &[u8],
         rehash: impl Fn(&[u8]) -> u64,
     ) -> Result<Option<Entry>, Entry> {
-        let length = u64::from(new.location.length);
+        let length = new.bytes();
         match self.part_mut(hash).entry(hash, |entry| entry.key() == key, |entry| rehash(entry.key())) {
             TableEntry::Occupied(mut old) => {
                 if old.get().lsn >= new.lsn {
                     return Err(new);
                 }
                 let old = std::mem::replace(old.get_mut(), new);
-                self.bytes = self.bytes + length - u64::from(old.location.length);
+                self.bytes = self.bytes + length - old.bytes();
                 Ok(Some(old))
             }
             TableEntry::Vacant(vacant) => {
@@ -89,7 +98,7 @@ impl SlotTable {
     /// Removes the first entry found under `hash` that `is_meant`.
     pub(super) fn remove(&mut self, hash: u64, is_meant: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let (old, _) = self.part_mut(hash).find_entry(hash, is_meant).ok()?.remove();
-        self.bytes -= u64::from(old.location.length);
+        self.bytes -= old.bytes();
         Some(old)
     }
 

@@ -17,6 +17,7 @@ fn entry(key: &[u8], lsn: u64, expire_at: Option<u64>) -> NewEntry<'_> {
         lsn: Lsn(lsn),
         expire_at: expire_at.map(GroupTime),
         value_type: ValueType::String,
+        incarnation: None,
         location: Location { segment: 1, offset: u32::try_from(lsn).unwrap(), length: 10 },
     }
 }

@@ -118,6 +118,23 @@ impl<'a> Layout<'a> {
         matches!(self.kind, kind::PUT | kind::DELETE)
     }
 
+    /// Whether the record changes one element of a key.
+    pub(crate) fn changes_element(&self) -> bool {
+        matches!(self.kind, kind::ELEMENT_PUT | kind::ELEMENT_DELETE)
+    }
+
+    /// The value that a key or an element is given: the last bytes of the record.
+    #[inline]
+    pub(crate) fn value(&self) -> Result<&'a [u8], BadRecord> {
+        if self.changes_element() { Ok(self.element()?.1) } else { Ok(self.body) }
+    }
+
+    /// The life of its key that a put of a collection is of; `None` if it is no such put.
+    pub(crate) fn incarnation(&self) -> Option<u64> {
+        let is_collection = self.kind == kind::PUT && self.value_type != ValueType::String.code();
+        self.body.first_chunk().filter(|_| is_collection).map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
     pub(crate) fn is_same_key(&self, other: &Layout<'_>) -> bool {
         self.slot == other.slot && self.key == other.key
     }
@@ -179,7 +196,8 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn element(&self) -> Result<(Element<'a>, &'a [u8]), BadRecord> {
+    /// The element that is meant, and its value.
+    pub(crate) fn element(&self) -> Result<(Element<'a>, &'a [u8]), BadRecord> {
         let mut body = self.body;
         let incarnation = take_u64(&mut body)?;
         let name_length = take_u32(&mut body)? as usize;

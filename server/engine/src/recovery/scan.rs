@@ -203,7 +203,7 @@ impl Scan {
 
 /// Whether the caller rebuilds something of its own from the record.
 fn is_replayed(record: &Layout<'_>) -> bool {
-    !record.changes_key() || record.origin.is_some()
+    !(record.changes_key() || record.changes_element()) || record.origin.is_some()
 }
 
 /// What it means that the frame at `at`, in the segment `index` of the chain, is not intact.

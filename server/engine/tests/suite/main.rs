@@ -6,6 +6,7 @@ mod append;
 mod corruption;
 mod crash_points;
 mod directory;
+mod elements;
 mod expiry;
 mod flushing;
 mod format;

@@ -168,11 +168,14 @@ fn a_long_one_is_given_up_bit_by_bit() {
     for item in 0..10_000 {
         put(&mut tree, item);
     }
-    let (mut shared, mut rounds) = (tree.clone(), 0);
-    assert!(!shared.shed(100), "its nodes are the other's as well: nothing is left of it at once");
-    while tree.shed(100) {
+    let (shared, mut rounds) = (tree.clone(), 0);
+    let mut dropped = Vec::new();
+    while tree.shed(100, |item| dropped.push(*item)) {
         rounds += 1;
         assert!(tree.len() + rounds * 200 >= 10_000, "no more than about what was asked for");
     }
     assert!(tree.is_empty() && rounds > 50);
+    dropped.sort_unstable();
+    assert!(dropped.iter().copied().eq(0..10_000), "each was shown once");
+    assert!(items(&shared).into_iter().eq(0..10_000), "a clone has them all");
 }

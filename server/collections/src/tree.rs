@@ -144,12 +144,12 @@ impl<T: Clone> Tree<T> {
         let _ = self.root.walk_back(before, &mut show);
     }
 
-    /// Gives up about `budget` items at the end, so that a long tree need not be dropped at once. True if there are more. What clones
-    /// share costs nothing to give up.
-    pub(crate) fn shed(&mut self, budget: usize) -> bool {
+    /// Gives up about `budget` items at the end, shown to `drop`, so that a long tree need not be dropped at once. True if there are
+    /// more.
+    pub(crate) fn shed(&mut self, budget: usize, mut drop: impl FnMut(&T)) -> bool {
         let mut left = budget;
         while left > 0 && !self.is_empty() {
-            left = left.saturating_sub(self.root.shed());
+            left = left.saturating_sub(self.root.shed(&mut drop));
         }
         !self.is_empty()
     }
@@ -243,17 +243,19 @@ impl<T: Clone> Node<T> {
         }
     }
 
-    /// Gives up the last leaf, or everything if it is shared. Returns how many items were dropped for it.
-    fn shed(&mut self) -> usize {
+    /// Gives up the last leaf. Returns how many items it had.
+    fn shed(&mut self, drop: &mut impl FnMut(&T)) -> usize {
         match self {
-            Self::Leaf(items) => std::mem::take(items).len().max(1),
+            Self::Leaf(items) => {
+                let items = std::mem::take(items);
+                items.iter().for_each(drop);
+                items.len()
+            }
             Self::Inner(children) => {
-                let Some(own) = Arc::get_mut(children) else {
-                    *self = Self::Leaf(Arc::default());
-                    return 1;
-                };
-                let Some(last) = own.last_mut() else { return 1 };
-                let dropped = last.node.shed();
+                // What a clone shares is copied: one node for each level, and not their items.
+                let own = Arc::make_mut(children);
+                let Some(last) = own.last_mut() else { return 0 };
+                let dropped = last.node.shed(drop);
                 last.len = last.node.len();
                 if last.len == 0 {
                     own.pop();

@@ -1,0 +1,158 @@
+//! Keys with elements, evaluated on drafts: what is answered is what a plain map would answer.
+
+use simplekv_commands::Model;
+
+use super::*;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+
+    /// Of few keys and fields, so that what was there comes back.
+    fn words(&mut self) -> Vec<String> {
+        let (key, field) = (format!("{{t}}{}", self.below(4)), format!("f{}", self.below(8)));
+        let (other, value) = (format!("{{t}}{}", self.below(4)), self.below(100).to_string());
+        let words: &[&str] = match self.below(40) {
+            0 => &["DEL", &key],
+            1 => &["SET", &key, "7"],
+            2 => &["RENAME", &key, &other],
+            3 if key != other => &["COPY", &key, &other, "REPLACE"],
+            4 => &["EXPIRE", &key, "-1"],
+            5 => &["EXPIRE", &key, "1000000"],
+            6 => &["PERSIST", &key],
+            7 if self.below(4) == 0 => &["FLUSHALL"],
+            8 => &["TYPE", &key],
+            9 => &["TTL", &key],
+            10..=15 => &["HDEL", &key, &field, "f0"],
+            16..=19 => &["HGETALL", &key],
+            20 => &["HLEN", &key],
+            21..=23 => &["HINCRBY", &key, &field, "3"],
+            24 => &["HSETNX", &key, &field, &value],
+            25 => &["EXISTS", &key],
+            _ => &["HSET", &key, &field, &value],
+        };
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+}
+
+/// A leader and a model, told the same.
+struct Both {
+    group: Replay,
+    model: Model,
+    /// What was submitted, with what the model answers.
+    expected: Vec<(Heard, Vec<String>, Reply)>,
+}
+
+impl Both {
+    fn new(group: Replay) -> Self {
+        Self { group, model: Model::new(), expected: Vec::new() }
+    }
+
+    fn tell(&mut self, words: Vec<String>) {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let request = request(&words);
+        let now = self.group.clocks.wall();
+        let reply = simplekv_commands::write(&request.command, &mut self.model, now);
+        let heard = self.group.submit(vec![request]);
+        self.expected.push((heard, words.into_iter().map(str::to_owned).collect(), reply));
+    }
+
+    /// Everything that was asked has been answered, and as the model does.
+    fn compare(&mut self, seed: u64) {
+        let told: Vec<String> = self.expected.iter().map(|(_, words, _)| words.join(" ")).collect();
+        for (number, (heard, _, expected)) in self.expected.drain(..).enumerate() {
+            assert_eq!(heard.reply().as_ref(), Some(&expected), "seed {seed}, after\n{}", told[..=number].join("\n"));
+        }
+    }
+}
+
+fn leading_three() -> Replay {
+    let mut g1 = Replay::alone();
+    g1.step(Event::NodesSeen(facts(&[1, 2, 3])));
+    g1.show(&record(2, 1, &[1, 2, 3]), 8);
+    for _ in 0..20 {
+        g1.wait(Duration::from_millis(60));
+        g1.acknowledge(2);
+        g1.acknowledge(3);
+    }
+    g1
+}
+
+#[test]
+fn a_leader_that_applies_at_once_answers_as_the_model_does() {
+    for seed in 0..30 {
+        let (mut both, mut random) = (Both::new(Replay::alone()), Random(seed));
+        for _ in 0..300 {
+            both.tell(random.words());
+        }
+        both.compare(seed);
+    }
+}
+
+/// Commands see what is appended and not applied, over any number of turns.
+#[test]
+fn a_leader_whose_followers_take_their_time_answers_as_the_model_does() {
+    for seed in 100..130 {
+        let (mut both, mut random) = (Both::new(leading_three()), Random(seed));
+        for _ in 0..30 {
+            for _ in 0..random.below(20) {
+                both.tell(random.words());
+            }
+            both.group.acknowledge(2);
+            both.group.acknowledge(3);
+            both.compare(seed);
+        }
+    }
+}
+
+/// What a command has put into its batch before it turned out not to fit is nowhere to be seen.
+#[test]
+fn a_command_taken_back_leaves_no_draft_behind() {
+    let mut g1 = leading_three();
+    let pairs: Vec<String> = (0..65_537).flat_map(|n| [format!("f{n}"), "v".to_owned()]).collect();
+    let words: Vec<&str> = ["HSET", "h"].into_iter().chain(pairs.iter().map(String::as_str)).collect();
+    let batch = vec![request(&["HSET", "h", "a", "1"]), request(&words), request(&["HSET", "h", "b", "2"])];
+    let heard = g1.submit(batch);
+    let read = g1.do_one(&["HLEN", "h"]);
+    g1.acknowledge(2);
+    g1.acknowledge(3);
+    let replies = heard.replies.borrow().clone().expect("it is answered");
+    assert!(matches!(replies[1], Reply::Error(Failure::TooLarge { .. })), "{:?}", replies[1]);
+    assert_eq!((&replies[0], &replies[2], read.reply()), (&Reply::Int(1), &Reply::Int(1), Some(Reply::Int(2))));
+}
+
+/// Another leader's records take the place of those that a draft was made of.
+#[test]
+fn a_draft_does_not_outlive_leadership() {
+    let mut g1 = leading_three();
+    g1.do_one(&["HSET", "h", "a", "1"]);
+    g1.acknowledge(2);
+    g1.acknowledge(3);
+    let kept = g1.group.engine.applied();
+    let lost = g1.do_one(&["HSET", "h", "b", "2"]);
+    let batches = batches_of_epoch(3, kept, 4);
+    let end = batches.last().expect("not empty").end();
+    let append = Append {
+        prev_end: kept,
+        prev_epoch: Epoch(2),
+        batches,
+        high_watermark: kept,
+        time: g1.clocks.wall(),
+        sent_at: Tick(1),
+        grant: None,
+        fresh: None,
+    };
+    g1.step(heard_from(2, 3, Message::Append(append.clone())));
+    let commit = Append { prev_end: end, prev_epoch: Epoch(3), batches: Vec::new(), high_watermark: end, ..append };
+    g1.step(heard_from(2, 3, Message::Append(commit)));
+    assert_eq!(g1.group.engine.applied(), end);
+    assert!(!matches!(lost.reply(), Some(Reply::Int(_))), "the write is gone: {:?}", lost.reply());
+    assert!(g1.group.drafts.get(b"h").is_none());
+    let reader = g1.group.engine.reader();
+    let found = reader.guard().elements(Slot::of_key(b"h"), b"h").expect("the hash is there");
+    assert_eq!(found.collection.len(), 1);
+}

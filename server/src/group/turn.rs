@@ -1,0 +1,276 @@
+//! The keyspace as a command in the writer's turn sees and changes it.
+
+use std::cell::{Cell, RefCell};
+
+use bytes::Bytes;
+use simplekv_collections::{Collection, Element as CollectionElement};
+use simplekv_commands::{self as commands, Elements, Keyspace, View};
+use simplekv_engine::record::{Element, Put, Record, Records};
+use simplekv_engine::{BatchBuilder, EncodeError, Engine, Pending, Reader};
+use simplekv_types::{Failure, GroupTime, Lsn, Slot, SlotRange, ValueType, limits};
+
+use super::SlotSet;
+use super::drafts::{Drafts, insert, replay};
+use crate::view::{self, AppliedView};
+
+/// What is applied, under what is appended, under what this turn has put into its batch.
+pub(super) struct Turn<'a> {
+    engine: &'a Engine,
+    applied: AppliedView<'a>,
+    builder: RefCell<&'a mut BatchBuilder>,
+    drafts: RefCell<&'a mut Drafts>,
+    slots: &'a SlotSet,
+    pub(super) value_bytes_max: usize,
+    /// Whether the builder holds a batch of this turn.
+    open: bool,
+    /// The time of the batch that a write's effect goes into.
+    pub(super) now: GroupTime,
+    expired_early: Cell<bool>,
+    wrote: bool,
+    cleared: bool,
+    error: Option<EncodeError>,
+}
+
+/// What a write came to.
+pub(super) struct Effects {
+    /// Whether anything was put or deleted.
+    pub(super) wrote: bool,
+    /// Whether everything was.
+    pub(super) cleared: bool,
+    /// Whether a key was seen as expired that whoever reads what the log holds so far still sees.
+    pub(super) expired_early: bool,
+    /// What did not fit.
+    pub(super) error: Option<EncodeError>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(
+        engine: &'a Engine,
+        reader: &'a Reader,
+        builder: &'a mut BatchBuilder,
+        drafts: &'a mut Drafts,
+        slots: &'a SlotSet,
+        open: bool,
+    ) -> Self {
+        let applied = AppliedView::new(reader.guard(), slots);
+        let (builder, drafts) = (RefCell::new(builder), RefCell::new(drafts));
+        Self {
+            engine,
+            applied,
+            builder,
+            drafts,
+            slots,
+            value_bytes_max: limits::VALUE_BYTES_DEFAULT,
+            open,
+            now: GroupTime::ZERO,
+            expired_early: Cell::new(false),
+            wrote: false,
+            cleared: false,
+            error: None,
+        }
+    }
+
+    pub(super) fn end(self) -> Effects {
+        let Self { wrote, cleared, error, expired_early, .. } = self;
+        Effects { wrote, cleared, expired_early: expired_early.get(), error }
+    }
+
+    fn note_expiry(&self, expire_at: Option<GroupTime>) {
+        if expire_at.is_some_and(|at| at <= self.now && at > self.engine.last_time()) {
+            self.expired_early.set(true);
+        }
+    }
+
+    /// What is appended or about to be, newest first; `None` if nothing of that touches the key.
+    fn pending(&self, slot: Slot, key: &[u8]) -> Option<Pending> {
+        let built = if self.open { self.builder.borrow_mut().get(slot, key) } else { None };
+        built.or_else(|| self.engine.pending(slot, key))
+    }
+
+    /// The elements of a key, with every record behind what is applied.
+    fn known_elements(&self, key: &[u8]) -> Result<Option<Elements>, Failure> {
+        let drafts = self.drafts.borrow();
+        if let Some(draft) = drafts.get(key) {
+            return Ok(Some(draft.clone()));
+        }
+        let slot = Slot::of_key(key);
+        let built = self.open && drafts.are_incomplete();
+        let element = self.engine.pending_element(slot, key);
+        if !built {
+            match self.pending(slot, key) {
+                // Of what is put into the open batch there is a draft.
+                Some(pending) if element.is_none_or(|lsn| lsn < pending.lsn()) && !holds_elements(&pending) => {
+                    return Ok(None);
+                }
+                None if element.is_none() => return self.applied.elements(key),
+                _ => (),
+            }
+        }
+        let mut elements = self.applied.elements(key)?;
+        self.engine.pending_records(slot, key, &mut |lsn, record| replay(&mut elements, lsn, &record));
+        if self.open {
+            for decoded in Records::new(self.builder.borrow().records()).map_while(Result::ok) {
+                if concerns(&decoded.record, slot, key) {
+                    replay(&mut elements, decoded.lsn, &decoded.record);
+                }
+            }
+        }
+        Ok(elements)
+    }
+
+    /// Makes sure that there is a draft of a key that holds elements, and returns which life of the key it is.
+    fn drafted(&mut self, key: &Bytes) -> (u64, ValueType) {
+        let known =
+            self.drafts.get_mut().get(key).map(|draft| (draft.collection.incarnation(), draft.collection.kind()));
+        known.unwrap_or_else(|| {
+            let elements = self.known_elements(key).ok().flatten().expect("the command has seen the key's elements");
+            let known = (elements.collection.incarnation(), elements.collection.kind());
+            self.drafts.get_mut().put(key.clone(), elements);
+            known
+        })
+    }
+
+    /// Appends a record and returns the number it will have; nothing comes of what is appended after an error.
+    fn push(&mut self, record: &Record<'_>) -> Lsn {
+        self.wrote = true;
+        if self.error.is_some() {
+            return Lsn::ZERO;
+        }
+        let pushed = self.builder.borrow_mut().push(record);
+        self.error = pushed.err();
+        pushed.unwrap_or(Lsn::ZERO)
+    }
+
+    /// Appends the put of a key with elements.
+    fn push_life(&mut self, key: &Bytes, kind: ValueType, incarnation: u64, expire_at: Option<GroupTime>) -> Lsn {
+        let value = incarnation.to_le_bytes();
+        let slot = Slot::of_key(key);
+        self.push(&Record::Put(Put { slot, key, value: &value, value_type: kind, expire_at, origin: None }))
+    }
+}
+
+fn holds_elements(pending: &Pending) -> bool {
+    matches!(pending, Pending::Put(found) if found.value_type != ValueType::String)
+}
+
+/// Whether a record changes a key, one of its elements, or its whole slot.
+fn concerns(record: &Record<'_>, slot: Slot, key: &[u8]) -> bool {
+    match record {
+        Record::Slots(change) => change.kind.clears() && change.slots.contains(slot),
+        record => record.key() == Some((slot, key)),
+    }
+}
+
+impl View for Turn<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<commands::Entry>, Failure> {
+        let found = match self.pending(Slot::of_key(key), key) {
+            Some(pending) => pending.into_found().map(view::entry),
+            None => self.applied.get(key)?,
+        };
+        self.note_expiry(found.as_ref().and_then(|entry| entry.expire_at));
+        Ok(found)
+    }
+
+    fn meta(&self, key: &[u8]) -> Result<Option<commands::Meta>, Failure> {
+        if let Some(Elements { collection, expire_at, version }) = self.drafts.borrow().get(key) {
+            self.note_expiry(*expire_at);
+            let (kind, value_bytes) = (collection.kind(), collection.bytes());
+            return Ok(Some(commands::Meta { kind, value_bytes, expire_at: *expire_at, version: *version }));
+        }
+        let found = match self.pending(Slot::of_key(key), key) {
+            Some(pending) => pending.into_found().map(|found| commands::Meta::from(&view::entry(found))),
+            None => self.applied.meta(key)?,
+        };
+        self.note_expiry(found.as_ref().and_then(|meta| meta.expire_at));
+        Ok(found)
+    }
+
+    fn elements(&self, key: &[u8]) -> Result<Option<Elements>, Failure> {
+        let found = self.known_elements(key)?;
+        self.note_expiry(found.as_ref().and_then(|elements| elements.expire_at));
+        Ok(found)
+    }
+
+    fn element_value(&self, key: &[u8], element: &CollectionElement) -> Result<Bytes, Failure> {
+        self.applied.element_value(key, element)
+    }
+
+    fn slots(&self) -> Vec<SlotRange> {
+        self.slots.ranges()
+    }
+
+    fn key_count(&self, slot: Slot) -> u64 {
+        self.applied.key_count(slot)
+    }
+
+    fn scan_slot(
+        &self,
+        slot: Slot,
+        from: u64,
+        limit: usize,
+        visit: &mut dyn FnMut(u64, Bytes, commands::Meta),
+    ) -> Result<Option<u64>, Failure> {
+        self.applied.scan_slot(slot, from, limit, visit)
+    }
+
+    fn random(&self) -> u64 {
+        self.applied.random()
+    }
+
+    fn value_bytes_max(&self) -> usize {
+        self.value_bytes_max
+    }
+}
+
+impl Keyspace for Turn<'_> {
+    fn put(&mut self, key: &Bytes, kind: ValueType, value: Bytes, expire_at: Option<GroupTime>) {
+        let slot = Slot::of_key(key);
+        self.drafts.get_mut().forget(key);
+        self.push(&Record::Put(Put { slot, key, value: &value, value_type: kind, expire_at, origin: None }));
+    }
+
+    fn delete(&mut self, key: &Bytes) {
+        self.drafts.get_mut().forget(key);
+        self.push(&Record::Delete { slot: Slot::of_key(key), key, origin: None });
+    }
+
+    fn begin(&mut self, key: &Bytes, kind: ValueType, expire_at: Option<GroupTime>) {
+        let slot = Slot::of_key(key);
+        let incarnation = self.drafts.get_mut().next_incarnation(slot, self.applied.incarnation(slot));
+        let version = self.push_life(key, kind, incarnation, expire_at);
+        let collection = Collection::new(kind, incarnation);
+        self.drafts.get_mut().put(key.clone(), Elements { collection, expire_at, version });
+    }
+
+    fn expire(&mut self, key: &Bytes, expire_at: Option<GroupTime>) {
+        let (incarnation, kind) = self.drafted(key);
+        let lsn = self.push_life(key, kind, incarnation, expire_at);
+        if let Some(draft) = self.drafts.get_mut().change(key, lsn) {
+            draft.expire_at = expire_at;
+        }
+    }
+
+    fn put_element(&mut self, key: &Bytes, name: &[u8], value: &[u8]) {
+        let (incarnation, kind) = self.drafted(key);
+        let element = Element { slot: Slot::of_key(key), key, incarnation, name, origin: None };
+        let lsn = self.push(&Record::ElementPut { element, value, value_type: kind, expire_at: None });
+        if let Some(draft) = self.drafts.get_mut().change(key, lsn) {
+            insert(&mut draft.collection, name, value);
+        }
+    }
+
+    fn delete_element(&mut self, key: &Bytes, name: &[u8]) {
+        let (incarnation, _) = self.drafted(key);
+        let element = Element { slot: Slot::of_key(key), key, incarnation, name, origin: None };
+        let lsn = self.push(&Record::ElementDelete(element));
+        if let Some(draft) = self.drafts.get_mut().change(key, lsn) {
+            draft.collection.remove(name);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.wrote = true;
+        self.cleared = true;
+        self.drafts.get_mut().clear();
+    }
+}
