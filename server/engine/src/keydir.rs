@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::sync::Arc;
 
+use simplekv_collections::Collection;
 use simplekv_types::{GroupTime, Lsn, SLOT_COUNT, Slot};
 
 use crate::fs::File;
@@ -15,7 +16,6 @@ use crate::key_hash::KeyHasher;
 use crate::record::ValueType;
 
 pub(crate) use self::elements::ElementChange;
-use self::elements::GivenUp;
 pub(crate) use self::entry::Entry;
 use self::segments::Segments;
 pub(crate) use self::segments::Source;
@@ -41,7 +41,7 @@ pub(crate) struct Keydir {
     /// Tables of cleared slots whose records are still counted as live, and whose memory is still to be freed.
     cleared: Vec<(Slot, SlotTable)>,
     /// Collections that are no longer to be found, whose records are still counted as live.
-    given_up: GivenUp,
+    given_up: Vec<Collection>,
     /// By slot, the greatest number that a life of a collection has had. Never falls, whatever is deleted or cleared: elements of an
     /// earlier life must never be taken for those of a later one.
     incarnations: HashMap<Slot, u64>,

@@ -275,6 +275,15 @@ impl Record<'_> {
             _ => None,
         }
     }
+
+    /// Whether the record changes a key, one of its elements, or its whole slot.
+    #[must_use]
+    pub fn concerns(&self, slot: Slot, key: &[u8]) -> bool {
+        match self {
+            Self::Slots(change) => change.kind.clears() && change.slots.contains(slot),
+            record => record.key() == Some((slot, key)),
+        }
+    }
 }
 
 /// The numbers of the kinds on disk; those of slot changes stand at [`SlotChangeKind`].

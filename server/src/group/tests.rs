@@ -234,6 +234,26 @@ impl Replay {
         heard
     }
 
+    /// Node 2 leads epoch 3, and its records take the place of everything from `kept` on; they are applied.
+    fn replaced_from(&mut self, kept: Lsn) {
+        let batches = batches_of_epoch(3, kept, 4);
+        let end = batches.last().expect("not empty").end();
+        let append = Append {
+            prev_end: kept,
+            prev_epoch: Epoch(2),
+            batches,
+            high_watermark: kept,
+            time: self.clocks.wall(),
+            sent_at: Tick(1),
+            grant: None,
+            fresh: None,
+        };
+        self.step(heard_from(2, 3, Message::Append(append.clone())));
+        let commit = Append { prev_end: end, prev_epoch: Epoch(3), batches: Vec::new(), high_watermark: end, ..append };
+        self.step(heard_from(2, 3, Message::Append(commit)));
+        assert_eq!(self.group.engine.applied(), end, "what replaced it is applied");
+    }
+
     fn do_one(&mut self, words: &[&str]) -> Heard {
         self.submit(vec![request(words)])
     }
@@ -446,22 +466,7 @@ fn a_retry_is_not_answered_by_a_record_in_its_place() {
     // Node 2 leads epoch 3: the first attempt's outcome is unknown, the second finds a row that was never committed.
     g1.step(heard_from(2, 3, Message::EpochProbe));
     let second = g1.submit(vec![retriable(&["SET", "k", "v"], 2)]);
-    let batches = batches_of_epoch(3, kept, 4);
-    let end = batches.last().expect("not empty").end();
-    let append = Append {
-        prev_end: kept,
-        prev_epoch: Epoch(2),
-        batches,
-        high_watermark: kept,
-        time: g1.clocks.wall(),
-        sent_at: Tick(1),
-        grant: None,
-        fresh: None,
-    };
-    g1.step(heard_from(2, 3, Message::Append(append.clone())));
-    let commit = Append { prev_end: end, prev_epoch: Epoch(3), batches: Vec::new(), high_watermark: end, ..append };
-    g1.step(heard_from(2, 3, Message::Append(commit)));
-    assert_eq!(g1.group.engine.applied(), end, "what replaced it is applied");
+    g1.replaced_from(kept);
     for heard in [first, second] {
         let reply = heard.reply();
         assert!(!matches!(reply, Some(Reply::Ok)), "the write is gone: {reply:?}");

@@ -110,7 +110,7 @@ impl<'a> Turn<'a> {
         self.engine.pending_records(slot, key, &mut |lsn, record| replay(&mut elements, lsn, &record));
         if self.open {
             for decoded in Records::new(self.builder.borrow().records()).map_while(Result::ok) {
-                if concerns(&decoded.record, slot, key) {
+                if decoded.record.concerns(slot, key) {
                     replay(&mut elements, decoded.lsn, &decoded.record);
                 }
             }
@@ -151,14 +151,6 @@ impl<'a> Turn<'a> {
 
 fn holds_elements(pending: &Pending) -> bool {
     matches!(pending, Pending::Put(found) if found.value_type != ValueType::String)
-}
-
-/// Whether a record changes a key, one of its elements, or its whole slot.
-fn concerns(record: &Record<'_>, slot: Slot, key: &[u8]) -> bool {
-    match record {
-        Record::Slots(change) => change.kind.clears() && change.slots.contains(slot),
-        record => record.key() == Some((slot, key)),
-    }
 }
 
 impl View for Turn<'_> {

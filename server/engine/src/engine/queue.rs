@@ -137,11 +137,7 @@ impl PendingBatch {
             }
             let layout = self.layout(item);
             let record = layout.record().expect("the record was verified when it was taken up");
-            let is_meant = match &record {
-                Record::Slots(change) => change.kind.clears() && change.slots.contains(slot),
-                record => record.key() == Some((slot, key)),
-            };
-            if is_meant {
+            if record.concerns(slot, key) {
                 show(layout.lsn, record);
             }
         }

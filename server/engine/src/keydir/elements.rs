@@ -1,6 +1,6 @@
 //! Elements of collections: put, deleted, and given up with their keys.
 
-use simplekv_collections::{At, Collection, Element, Place};
+use simplekv_collections::{At, Element, Place};
 use simplekv_types::{Lsn, Slot};
 
 use super::entry::Content;
@@ -93,6 +93,3 @@ fn location_of(element: &Element) -> Option<Location> {
         At::Here(_) => None,
     }
 }
-
-/// Collections that are to be taken apart.
-pub(super) type GivenUp = Vec<Collection>;

@@ -134,22 +134,7 @@ fn a_draft_does_not_outlive_leadership() {
     g1.acknowledge(3);
     let kept = g1.group.engine.applied();
     let lost = g1.do_one(&["HSET", "h", "b", "2"]);
-    let batches = batches_of_epoch(3, kept, 4);
-    let end = batches.last().expect("not empty").end();
-    let append = Append {
-        prev_end: kept,
-        prev_epoch: Epoch(2),
-        batches,
-        high_watermark: kept,
-        time: g1.clocks.wall(),
-        sent_at: Tick(1),
-        grant: None,
-        fresh: None,
-    };
-    g1.step(heard_from(2, 3, Message::Append(append.clone())));
-    let commit = Append { prev_end: end, prev_epoch: Epoch(3), batches: Vec::new(), high_watermark: end, ..append };
-    g1.step(heard_from(2, 3, Message::Append(commit)));
-    assert_eq!(g1.group.engine.applied(), end);
+    g1.replaced_from(kept);
     assert!(!matches!(lost.reply(), Some(Reply::Int(_))), "the write is gone: {:?}", lost.reply());
     assert!(g1.group.drafts.get(b"h").is_none());
     let reader = g1.group.engine.reader();
