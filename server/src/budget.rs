@@ -4,8 +4,9 @@
 //! cut where its replies might exceed what a connection may hold. Where no large value is stored, nothing has to be looked up to
 //! know that everything fits.
 
+use bytes::Bytes;
 use simplekv_resp::Command;
-use simplekv_resp::command::{BitFieldStep, HashCommand, Set};
+use simplekv_resp::command::{BitFieldStep, HashCommand, ListCommand, Set, SetOfCommand, ZsetCommand};
 use simplekv_types::{Failure, Slot};
 
 use crate::dispatch::Operation;
@@ -56,10 +57,8 @@ fn fitting_of<'a>(
             if total > limit && count > 0 {
                 return count;
             }
-            let moved = match command {
-                Command::Rename { from, .. } | Command::Copy { from, .. } => stored(from),
-                _ => 0,
-            };
+            let moved =
+                if moves(command) { command.keys().map(|key| stored(key)).fold(0, usize::saturating_add) } else { 0 };
             written = written.saturating_add(longest_made(command)).saturating_add(moved);
         }
         count += 1;
@@ -78,7 +77,12 @@ fn told(command: &Command) -> impl Iterator<Item = &[u8]> {
         | Command::Set(Set { get: true, .. }) => (usize::MAX, 1),
         Command::Hash { ask: HashCommand::Get { .. }, .. } => (1, 1),
         Command::Hash { ask: HashCommand::MGet { fields }, .. } => (1, fields.len()),
-        command => (usize::from(tells_all_elements(command)), 1),
+        Command::List {
+            ask: ListCommand::Index { .. } | ListCommand::Pop { count: None, .. } | ListCommand::Move { .. },
+            ..
+        } => (1, 1),
+        command if tells_all_elements(command) => (usize::MAX, 1),
+        _ => (0, 1),
     };
     command.keys().take(keys).flat_map(move |key| std::iter::repeat_n(&**key, times))
 }
@@ -94,13 +98,55 @@ fn tells_all_elements(command: &Command) -> bool {
                 | HashCommand::Scan(_)
                 | HashCommand::RandField { count: Some(_), .. }
         ),
+        Command::List { ask, .. } => {
+            matches!(
+                ask,
+                ListCommand::Range { .. } | ListCommand::Pop { count: Some(_), .. } | ListCommand::MPop { .. }
+            )
+        }
+        Command::SetOf { ask, .. } => matches!(
+            ask,
+            SetOfCommand::Members
+                | SetOfCommand::RandMember { .. }
+                | SetOfCommand::Scan(_)
+                | SetOfCommand::Combine { .. }
+                | SetOfCommand::Pop { .. }
+        ),
+        Command::Zset { ask, .. } => matches!(
+            ask,
+            ZsetCommand::Range { .. }
+                | ZsetCommand::RandMember { .. }
+                | ZsetCommand::Scan(_)
+                | ZsetCommand::Combined { .. }
+                | ZsetCommand::Pop { .. }
+                | ZsetCommand::MPop { .. }
+        ),
         _ => false,
     }
 }
 
-/// How much longer than all that is stored the command can make a value.
+/// Whether what some of its keys hold may be what another of them holds afterwards.
+fn moves(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Rename { .. }
+            | Command::Copy { .. }
+            | Command::List { ask: ListCommand::Move { .. }, .. }
+            | Command::SetOf { ask: SetOfCommand::Store { .. } | SetOfCommand::Move { .. }, .. }
+            | Command::Zset { ask: ZsetCommand::Store { .. } | ZsetCommand::RangeStore { .. }, .. }
+    )
+}
+
+/// How much longer than all that is stored the command can make a value, or all elements of a key together.
 fn longest_made(command: &Command) -> usize {
+    let all = |words: &mut dyn Iterator<Item = &Bytes>| words.map(Bytes::len).fold(0, usize::saturating_add);
     match command {
+        Command::Hash { ask: HashCommand::Set { pairs, .. }, .. } => {
+            all(&mut pairs.iter().flat_map(|(field, value)| [field, value]))
+        }
+        Command::List { ask: ListCommand::Push { elements, .. }, .. } => all(&mut elements.iter()),
+        Command::SetOf { ask: SetOfCommand::Add { members }, .. } => all(&mut members.iter()),
+        Command::Zset { ask: ZsetCommand::Add { pairs, .. }, .. } => all(&mut pairs.iter().map(|(_, member)| member)),
         // It fills up what lies before.
         Command::SetRange { offset, value, .. } => {
             value.len().saturating_add(usize::try_from(*offset).unwrap_or(usize::MAX))
@@ -175,6 +221,11 @@ mod tests {
         assert_eq!(fitting(&["HGETALL a600", "HKEYS b600", "HGET c1 f"]), 1);
         assert_eq!(fitting(&["HMGET a400 f f f", "HGET b1 f"]), 1, "a field may be asked for more than once");
         assert_eq!(fitting(&["HSET a900 f v", "HLEN b900", "HDEL c900 f", "HGET d400 f"]), 4);
+        assert_eq!(fitting(&["LRANGE a600 0 -1", "LPOP b1", "SMEMBERS c600"]), 2);
+        assert_eq!(fitting(&["SUNION a400 b400 c400", "ZRANGE d1 0 -1"]), 1, "all keys count");
+        assert_eq!(fitting(&["ZUNIONSTORE a 2 b600 c600", "ZCARD a", "ZRANGE a 0 -1", "GET d1"]), 2);
+        let pushed = format!("RPUSH a{}", format!(" {}", "v".repeat(300)).repeat(4));
+        assert_eq!(fitting(&[&pushed, "LRANGE a 0 -1", "LLEN b"]), 1, "elements count together");
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
 use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
 use simplekv_resp::Command;
-use simplekv_resp::command::HashCommand;
+use simplekv_resp::command::{HashCommand, ListCommand, SetOfCommand, ZsetCommand};
 use simplekv_types::{ClusterId, Failure, GroupId, NodeId, RunId, Tick, limits};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -210,13 +211,22 @@ pub(crate) fn largest_value(command: &Command) -> usize {
     match command {
         Command::Set(set) => set.value.len(),
         Command::SetNx { value, .. } | Command::Append { value, .. } | Command::SetRange { value, .. } => value.len(),
+        Command::List { ask: ListCommand::Push { elements, .. }, .. } => longest(elements.iter()),
+        Command::List { ask: ListCommand::Set { element, .. } | ListCommand::Insert { element, .. }, .. } => {
+            element.len()
+        }
+        Command::SetOf { ask: SetOfCommand::Add { members }, .. } => longest(members.iter()),
+        Command::Zset { ask: ZsetCommand::Add { pairs, .. }, .. } => longest(pairs.iter().map(|(_, member)| member)),
+        Command::Zset { ask: ZsetCommand::IncrBy { member, .. }, .. } => member.len(),
         Command::Hash { ask: HashCommand::SetNx { field, value }, .. } => field.len().max(value.len()),
         Command::Hash { ask: HashCommand::Set { pairs, .. }, .. } => {
-            pairs.iter().map(|(field, value)| field.len().max(value.len())).max().unwrap_or(0)
+            longest(pairs.iter().flat_map(|(field, value)| [field, value]))
         }
-        Command::MSet { pairs } | Command::MSetNx { pairs } => {
-            pairs.iter().map(|(_, value)| value.len()).max().unwrap_or(0)
-        }
+        Command::MSet { pairs } | Command::MSetNx { pairs } => longest(pairs.iter().map(|(_, value)| value)),
         _ => 0,
     }
+}
+
+fn longest<'a>(values: impl Iterator<Item = &'a Bytes>) -> usize {
+    values.map(Bytes::len).max().unwrap_or(0)
 }

@@ -14,18 +14,26 @@ use crate::table::{self, Spec};
 pub(crate) mod bits;
 pub(crate) mod generic;
 pub(crate) mod hash;
+pub(crate) mod list;
 mod options;
+pub(crate) mod set_of;
 pub(crate) mod string;
 mod to_args;
 mod words;
+pub(crate) mod zset;
 
 pub use bits::{BitFieldStep, BitInteger, BitOperation, BitRange, Overflow};
 pub use hash::HashCommand;
+pub use list::{ListCommand, ListEnd};
 pub use options::{
     ElementScan, ExpireCondition, Expiry, ExpiryChange, ObjectQuestion, Scan, Set, SetCondition, SetExpiry, TtlForm,
     ValueCondition,
 };
+pub use set_of::{SetOfCommand, SetOperation};
 pub(crate) use words::{NOT_AN_INTEGER, Parse, SYNTAX, Words};
+pub use zset::{
+    AddCondition, Aggregate, Combination, Interval, MemberBound, Score, ScoreBound, Selection, ZsetCommand,
+};
 
 /// Some keys of one request.
 pub type Keys = SmallVec<[Bytes; 3]>;
@@ -189,6 +197,27 @@ pub enum Command {
         /// What is asked of it.
         ask: HashCommand,
     },
+    /// The commands on lists.
+    List {
+        /// The key, or the first of several.
+        key: Bytes,
+        /// What is asked of it.
+        ask: ListCommand,
+    },
+    /// The commands on sets.
+    SetOf {
+        /// The key, or the first of several.
+        key: Bytes,
+        /// What is asked of it.
+        ask: SetOfCommand,
+    },
+    /// The commands on sorted sets.
+    Zset {
+        /// The key, or the first of several.
+        key: Bytes,
+        /// What is asked of it.
+        ask: ZsetCommand,
+    },
     /// INCR, DECR, INCRBY, DECRBY.
     IncrBy {
         /// The key.
@@ -316,6 +345,9 @@ impl Command {
             | Self::BitField { key, .. }
             | Self::BitOp { to: key, .. }
             | Self::Hash { key, .. }
+            | Self::List { key, .. }
+            | Self::SetOf { key, .. }
+            | Self::Zset { key, .. }
             | Self::IncrBy { key, .. }
             | Self::IncrByFloat { key, .. }
             | Self::DelIf { key, .. }
@@ -331,6 +363,9 @@ impl Command {
         let many: &[Bytes] = match self {
             Self::MGet { keys } | Self::Del { keys } | Self::Exists { keys } | Self::Touch { keys } => keys,
             Self::BitOp { keys, .. } => keys,
+            Self::List { ask, .. } => ask.more_keys(),
+            Self::SetOf { ask, .. } => ask.more_keys(),
+            Self::Zset { ask, .. } => ask.more_keys(),
             _ => &[],
         };
         let pairs: &[(Bytes, Bytes)] = match self {
@@ -374,6 +409,9 @@ impl Command {
             | Self::FlushAll => true,
             Self::BitField { steps, .. } => !steps.iter().all(|step| matches!(step, BitFieldStep::Get(_))),
             Self::Hash { ask, .. } => ask.is_write(),
+            Self::List { ask, .. } => ask.is_write(),
+            Self::SetOf { ask, .. } => ask.is_write(),
+            Self::Zset { ask, .. } => ask.is_write(),
             Self::GetEx { change, .. } => *change != ExpiryChange::Keep,
             Self::Get { .. }
             | Self::MGet { .. }

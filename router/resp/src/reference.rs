@@ -63,7 +63,7 @@ fn get_keys(args: &Args) -> Result<Reply, Failure> {
     if !spec.takes(args.len()) {
         return Err(Failure::command("ERR Invalid number of arguments specified for command"));
     }
-    let keys = spec.key_positions(args.len()).filter_map(|at| args.get(at));
+    let keys = spec.key_positions(args).filter_map(|at| args.get(at));
     Ok(Reply::Array(keys.cloned().map(Reply::Bulk).collect()))
 }
 
@@ -77,7 +77,7 @@ fn int(number: impl Into<i64>) -> Reply {
 
 /// One element of COMMAND INFO.
 fn info(spec: &'static Spec) -> Reply {
-    let KeyPositions { first, last, step } = spec.keys;
+    let KeyPositions { first, last, step, .. } = spec.keys;
     let tips = spec.tips.iter().copied().map(Reply::fixed).collect();
     Reply::Array(vec![
         Reply::fixed(spec.name),
@@ -98,6 +98,7 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
     let has = |flag: Flags| spec.flags.contains(flag);
     let command = spec.name.split('|').next().unwrap_or_default();
     let is_about_data = has(Flags::WRITE) || has(Flags::READONLY);
+    let is_about_keys = matches!(spec.group, Group::Generic | Group::Connection | Group::Server | Group::Cluster);
     let is_about_connection = spec.group == Group::Connection && spec.subcommands.is_empty()
         || matches!(command, "command" | "wait" | "readonly" | "readwrite" | "asking");
     let is_admin = has(Flags::ADMIN) || matches!(command, "role" | "lastsave");
@@ -107,11 +108,11 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         (spec.group == Group::String, "@string"),
         (spec.group == Group::Bitmap, "@bitmap"),
         (spec.group == Group::Hash, "@hash"),
-        (
-            is_about_data && !matches!(spec.group, Group::String | Group::Bitmap | Group::Hash) && command != "memory"
-                || spec.name == "object|help",
-            "@keyspace",
-        ),
+        (spec.group == Group::List, "@list"),
+        (spec.group == Group::Set, "@set"),
+        (spec.group == Group::SortedSet, "@sortedset"),
+        (is_about_data && is_about_keys && command != "memory" || spec.name == "object|help", "@keyspace"),
+        (has(Flags::BLOCKING), "@blocking"),
         (is_about_connection, "@connection"),
         (is_admin, "@admin"),
         (has(Flags::FAST), "@fast"),
@@ -130,17 +131,25 @@ fn pairs(pairs: Vec<(&'static str, Reply)>) -> Reply {
 
 /// Where the keys are, in the words newer clients look for.
 fn key_specs(spec: &Spec) -> Vec<Reply> {
-    let KeyPositions { first, last, step } = spec.keys;
-    if first == 0 {
-        return Vec::new();
-    }
+    let KeyPositions { first, last, step, counted } = spec.keys;
     let flags: &[&'static str] = if spec.is_write() { &["RW", "access", "update"] } else { &["RO", "access"] };
-    let begin = pairs(vec![("type", Reply::fixed("index")), ("spec", pairs(vec![("index", int(first))]))]);
-    // The last key is told relative to the first, unless it is counted from the end.
-    let last = if last < 0 { last } else { last - first };
-    let range = pairs(vec![("lastkey", int(last)), ("keystep", int(step)), ("limit", int(0))]);
-    let find = pairs(vec![("type", Reply::fixed("range")), ("spec", range)]);
-    vec![pairs(vec![("flags", statuses(flags.iter().copied())), ("begin_search", begin), ("find_keys", find)])]
+    let at = |index: i8| pairs(vec![("type", Reply::fixed("index")), ("spec", pairs(vec![("index", int(index))]))]);
+    let spec = |at, find| {
+        let flags = statuses(flags.iter().copied());
+        pairs(vec![("flags", flags), ("begin_search", at), ("find_keys", find)])
+    };
+    let mut specs = Vec::new();
+    if first > 0 {
+        // The last key is told relative to the first, unless it is counted from the end.
+        let last = if last < 0 { last } else { last - first };
+        let range = pairs(vec![("lastkey", int(last)), ("keystep", int(step)), ("limit", int(0))]);
+        specs.push(spec(at(first), pairs(vec![("type", Reply::fixed("range")), ("spec", range)])));
+    }
+    if counted > 0 {
+        let count = pairs(vec![("keynumidx", int(0)), ("firstkey", int(1)), ("keystep", int(1))]);
+        specs.push(spec(at(counted), pairs(vec![("type", Reply::fixed("keynum")), ("spec", count)])));
+    }
+    specs
 }
 
 /// One pair of COMMAND DOCS.

@@ -51,7 +51,7 @@ impl ArgumentKind {
             name if name.starts_with("unix-time") => Self::UnixTime,
             "seconds" | "milliseconds" | "decrement" | "offset" | "start" | "end" | "count" | "cursor"
             | "numreplicas" | "timeout" | "index" | "slot" | "start-slot" | "end-slot" | "limit" | "client-id"
-            | "protover" | "destination-db" => Self::Integer,
+            | "protover" | "destination-db" | "stop" | "numkeys" | "rank" | "num-matches" | "len" => Self::Integer,
             "increment" => Self::Double,
             _ => Self::String,
         }

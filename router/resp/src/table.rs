@@ -9,6 +9,7 @@ use bytes::Bytes;
 use simplekv_types::Failure;
 
 use crate::command::Parse;
+use crate::number::parse_u64;
 use crate::parser::Args;
 
 mod bitmap;
@@ -16,8 +17,11 @@ mod cluster;
 mod connection;
 mod generic;
 mod hash;
+mod list;
 mod server;
+mod set_of;
 mod string;
+mod zset;
 
 /// What a command does to what, as bits. The names are those COMMAND answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,9 +50,25 @@ impl Flags {
     pub const NO_AUTH: Self = Self(1 << 8);
     /// Answered while a script runs.
     pub const ALLOW_BUSY: Self = Self(1 << 9);
+    /// May wait for somebody else to do something.
+    pub const BLOCKING: Self = Self(1 << 10);
+    /// Where all its keys stand depends on its arguments.
+    pub const MOVABLE_KEYS: Self = Self(1 << 11);
 
-    const NAMES: [&'static str; 10] =
-        ["write", "readonly", "denyoom", "admin", "noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
+    const NAMES: [&'static str; 12] = [
+        "write",
+        "readonly",
+        "denyoom",
+        "admin",
+        "noscript",
+        "loading",
+        "stale",
+        "fast",
+        "no_auth",
+        "allow_busy",
+        "blocking",
+        "movablekeys",
+    ];
 
     /// These and those.
     #[must_use]
@@ -77,21 +97,33 @@ pub struct KeyPositions {
     pub last: i8,
     /// From one key to the next.
     pub step: i8,
+    /// Where the number of further keys stands, which follow it; 0 if no keys are counted.
+    pub counted: i8,
 }
 
 impl KeyPositions {
     /// No keys.
-    pub const NONE: Self = Self { first: 0, last: 0, step: 0 };
+    pub const NONE: Self = Self::new(0, 0, 0);
     /// One key behind the command's name.
-    pub const ONE: Self = Self { first: 1, last: 1, step: 1 };
+    pub const ONE: Self = Self::new(1, 1, 1);
     /// Two keys behind the command's name.
-    pub const TWO: Self = Self { first: 1, last: 2, step: 1 };
+    pub const TWO: Self = Self::new(1, 2, 1);
     /// All arguments.
-    pub const ALL: Self = Self { first: 1, last: -1, step: 1 };
+    pub const ALL: Self = Self::new(1, -1, 1);
     /// Every other argument, beginning with the first.
-    pub const PAIRS: Self = Self { first: 1, last: -1, step: 2 };
+    pub const PAIRS: Self = Self::new(1, -1, 2);
     /// One key behind the subcommand's name.
-    pub const SUBCOMMAND: Self = Self { first: 2, last: 2, step: 1 };
+    pub const SUBCOMMAND: Self = Self::new(2, 2, 1);
+
+    const fn new(first: i8, last: i8, step: i8) -> Self {
+        Self { first, last, step, counted: 0 }
+    }
+
+    /// These, and as many keys as the argument at this position says, behind it.
+    const fn and_counted(mut self, counted: i8) -> Self {
+        self.counted = counted;
+        self
+    }
 }
 
 /// Which part of the documentation a command belongs to.
@@ -105,6 +137,12 @@ pub enum Group {
     Bitmap,
     /// Hashes.
     Hash,
+    /// Lists.
+    List,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
     /// The connection.
     Connection,
     /// The server.
@@ -122,6 +160,9 @@ impl Group {
             Self::String => "string",
             Self::Bitmap => "bitmap",
             Self::Hash => "hash",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -220,12 +261,17 @@ impl Spec {
         self.name.split_once('|').map_or(self.name, |(_, own)| own)
     }
 
-    /// Positions of the keys in a request of this many words.
-    pub fn key_positions(&self, words: usize) -> impl Iterator<Item = usize> {
-        let KeyPositions { first, last, step } = self.keys;
+    /// Positions of the keys in a request.
+    pub fn key_positions(&self, args: &[Bytes]) -> impl Iterator<Item = usize> {
+        let KeyPositions { first, last, step, counted } = self.keys;
+        let words = args.len();
+        let counted = usize::from(counted.unsigned_abs());
+        let count = args.get(counted).filter(|_| counted > 0).and_then(|count| parse_u64(count)).unwrap_or(0);
+        let more = usize::try_from(count).unwrap_or(usize::MAX).min(words.saturating_sub(counted + 1));
         let last = if last < 0 { words.saturating_sub(usize::from(last.unsigned_abs())) } else { last as usize };
         let first = if first > 0 { first as usize } else { usize::MAX };
-        (first..=last.min(words.saturating_sub(1))).step_by((step as usize).max(1))
+        let fixed = (first..=last.min(words.saturating_sub(1))).step_by((step as usize).max(1));
+        fixed.chain(counted + 1..=counted + more)
     }
 }
 
@@ -244,6 +290,9 @@ const fn has_bar(name: &[u8]) -> bool {
 const COUNT: usize = string::SPECS.len()
     + bitmap::SPECS.len()
     + hash::SPECS.len()
+    + list::SPECS.len()
+    + set_of::SPECS.len()
+    + zset::SPECS.len()
     + generic::SPECS.len()
     + connection::SPECS.len()
     + server::SPECS.len()
@@ -254,8 +303,18 @@ pub static TABLE: [Spec; COUNT] = all();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks the bounds")]
 const fn all() -> [Spec; COUNT] {
-    let parts =
-        [string::SPECS, bitmap::SPECS, hash::SPECS, generic::SPECS, connection::SPECS, server::SPECS, cluster::SPECS];
+    let parts = [
+        string::SPECS,
+        bitmap::SPECS,
+        hash::SPECS,
+        list::SPECS,
+        set_of::SPECS,
+        zset::SPECS,
+        generic::SPECS,
+        connection::SPECS,
+        server::SPECS,
+        cluster::SPECS,
+    ];
     let mut table = [string::SPECS[0]; COUNT];
     let (mut part, mut at) = (0, 0);
     while part < parts.len() {
@@ -390,7 +449,7 @@ fn unknown_subcommand(spec: &Spec, sub: &[u8]) -> Failure {
 /// As [`resolve`].
 pub fn keys_of(args: &Args) -> Result<impl Iterator<Item = &Bytes>, Failure> {
     let spec = resolve(args)?;
-    Ok(spec.key_positions(args.len()).filter_map(|at| args.get(at)))
+    Ok(spec.key_positions(args).filter_map(|at| args.get(at)))
 }
 
 #[cfg(test)]

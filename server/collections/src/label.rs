@@ -54,8 +54,9 @@ pub(crate) fn spread(at: usize, len: usize, label_of: impl Fn(usize) -> Label) -
     let mut reach = 1;
     loop {
         let (from, to) = (at.saturating_sub(reach), at.saturating_add(reach).min(len));
-        let low = from.checked_sub(1).map_or(0, |before| label_of(before).0);
-        let high = if to < len { label_of(to).0 } else { u128::MAX };
+        // At an end, no further than one more element would go: all beyond is for those that are put in there.
+        let low = from.checked_sub(1).map_or_else(|| label_of(0).before(), &label_of).0;
+        let high = if to < len { label_of(to) } else { label_of(len - 1).after() }.0;
         let count = (to - from) as u128;
         let step = (high - low) / (count + 1);
         if step >= ROOM || to - from == len {
@@ -94,5 +95,22 @@ mod tests {
             assert!(labels.is_sorted_by(|one, next| one < next));
         }
         assert!(moved < 5 * 5000, "{moved} elements were moved");
+    }
+
+    /// Whoever puts elements in next to an end must not use up the numbers that are kept for those put in beyond it.
+    #[test]
+    fn room_next_to_an_end_is_not_taken_from_what_comes_beyond_it() {
+        let mut labels = vec![Label::FIRST, Label::FIRST.after()];
+        for round in 0..30_000 {
+            let at = if round % 2 == 0 { 1 } else { labels.len() - 1 };
+            while labels[at - 1].between(labels[at]).is_none() {
+                let (from, spread) = spread(at, labels.len(), |at| labels[at]);
+                labels.splice(from..from + spread.len(), spread);
+            }
+            let label = labels[at - 1].between(labels[at]).unwrap();
+            labels.insert(at, label);
+        }
+        let (first, last) = (labels[0], labels[labels.len() - 1]);
+        assert!(first.0 > 1 << 126 && last.0 < u128::MAX - (1 << 126), "{first:?}, {last:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! What commands on hashes, lists, sets and sorted sets have in common.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,9 +24,19 @@ pub(crate) fn visible_elements(
     view: &dyn View,
     now: GroupTime,
 ) -> Result<Option<Elements>, Failure> {
+    visible_of(key, &[kind], view, now)
+}
+
+/// The elements of a key that, if it is there, holds some of one of these types.
+pub(crate) fn visible_of(
+    key: &[u8],
+    kinds: &[ValueType],
+    view: &dyn View,
+    now: GroupTime,
+) -> Result<Option<Elements>, Failure> {
     match view.elements(key)? {
         Some(elements) if elements.expire_at.is_some_and(|at| at <= now) => Ok(None),
-        Some(elements) if elements.collection.kind() == kind => Ok(Some(elements)),
+        Some(elements) if kinds.contains(&elements.collection.kind()) => Ok(Some(elements)),
         Some(_) => Err(Failure::WrongType),
         None => match visible_meta(key, view, now)? {
             Some(_) => Err(Failure::WrongType),
@@ -60,6 +70,28 @@ pub(crate) fn take_out<'a>(
     } else {
         names.for_each(|name| keyspace.delete_element(key, name));
     }
+}
+
+/// Takes out those that are there; returns how many.
+pub(crate) fn delete_all(key: &Bytes, names: &[Bytes], collection: Collection, keyspace: &mut dyn Keyspace) -> usize {
+    let mut found: Vec<&[u8]> =
+        names.iter().map(|name| &**name).filter(|name| collection.find(name).is_some()).collect();
+    found.sort_unstable();
+    found.dedup();
+    let len = collection.len();
+    // Whoever keeps a clone makes the original copy what it changes.
+    drop(collection);
+    take_out(key, len, found.iter().copied(), keyspace);
+    found.len()
+}
+
+/// The numbers of the elements from one index to another; empty if there are none.
+pub(crate) fn numbers(start: i64, end: i64, len: usize) -> Range<usize> {
+    let count = i64::try_from(len).unwrap_or(i64::MAX);
+    let from_start = |index: i64| if index < 0 { index.saturating_add(count) } else { index };
+    let start = from_start(start).clamp(0, count);
+    let end = from_start(end).saturating_add(1).clamp(start, count);
+    usize::try_from(start).unwrap_or(len)..usize::try_from(end).unwrap_or(len)
 }
 
 /// An element's name and value.

@@ -6,7 +6,7 @@ use simplekv_resp::command::HashCommand;
 use simplekv_resp::number::parse_i64;
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
-use crate::elements::{self, begun, name_of, take_out, visible_elements};
+use crate::elements::{self, begun, delete_all, name_of, visible_elements};
 use crate::extended::{Extended, FloatError};
 use crate::{Elements, Keyspace, View, check_value, int};
 
@@ -110,19 +110,6 @@ fn put_all(key: &Bytes, pairs: &[(Bytes, Bytes)], before: Collection, keyspace: 
         keyspace.put_element(key, field, value);
     }
     added.len()
-}
-
-/// Takes out those that are there; returns how many.
-pub(crate) fn delete_all(key: &Bytes, names: &[Bytes], collection: Collection, keyspace: &mut dyn Keyspace) -> usize {
-    let mut found: Vec<&[u8]> =
-        names.iter().map(|name| &**name).filter(|name| collection.find(name).is_some()).collect();
-    found.sort_unstable();
-    found.dedup();
-    let len = collection.len();
-    // Whoever keeps a clone makes the original copy what it changes.
-    drop(collection);
-    take_out(key, len, found.iter().copied(), keyspace);
-    found.len()
 }
 
 fn incr_by(

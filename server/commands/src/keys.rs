@@ -1,5 +1,7 @@
 //! Commands on keys, whatever they hold.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use simplekv_resp::command::ObjectQuestion;
 use simplekv_resp::number::parse_i64;
@@ -111,23 +113,44 @@ fn encoding(key: &[u8], kind: ValueType, view: &dyn View, now: GroupTime) -> Res
             Some(_) => "raw",
         },
         ValueType::List => "quicklist",
-        ValueType::Hash if is_small(key, view)? => "listpack",
+        ValueType::Hash if is_small(key, SMALL_HASH_FIELDS_MAX, view)? => "listpack",
+        ValueType::Zset if is_small(key, SMALL_ZSET_MEMBERS_MAX, view)? => "listpack",
+        ValueType::Set if is_of_integers(key, view)? => "intset",
         ValueType::Set | ValueType::Hash => "hashtable",
         ValueType::Zset => "skiplist",
     };
     Ok(Reply::fixed(name))
 }
 
-/// Most fields, and longest field or value, of a hash that Redis keeps in one piece.
-const SMALL_ELEMENTS_MAX: usize = 512;
+/// Most elements, and longest element or value, of what Redis keeps in one piece.
+const SMALL_HASH_FIELDS_MAX: usize = 512;
+const SMALL_ZSET_MEMBERS_MAX: usize = 128;
 const SMALL_BYTES_MAX: usize = 64;
 
-fn is_small(key: &[u8], view: &dyn View) -> Result<bool, Failure> {
-    let Some(elements) = view.elements(key)?.filter(|elements| elements.collection.len() <= SMALL_ELEMENTS_MAX) else {
+fn is_small(key: &[u8], len_max: usize, view: &dyn View) -> Result<bool, Failure> {
+    let Some(elements) = view.elements(key)?.filter(|elements| elements.collection.len() <= len_max) else {
         return Ok(false);
     };
     let values = elements::values(key, &elements.collection, view)?;
     Ok(values.iter().all(|(name, value)| name.len() <= SMALL_BYTES_MAX && value.len() <= SMALL_BYTES_MAX))
+}
+
+/// Most members of a set of integers that Redis keeps in one piece.
+const INTEGERS_MAX: usize = 512;
+
+fn is_of_integers(key: &[u8], view: &dyn View) -> Result<bool, Failure> {
+    let Some(elements) = view.elements(key)?.filter(|elements| elements.collection.len() <= INTEGERS_MAX) else {
+        return Ok(false);
+    };
+    let mut count = 0;
+    elements.collection.walk(0, |element| match parse_i64(&element.name) {
+        Some(_) => {
+            count += 1;
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    });
+    Ok(count == elements.collection.len())
 }
 
 /// What a key costs beyond its own bytes and its value's: its record's header and its place in the index, roughly.

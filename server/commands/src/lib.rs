@@ -15,10 +15,13 @@ mod expiry;
 mod extended;
 mod hash;
 mod keys;
+mod list;
 mod model;
 mod scan;
+mod set_of;
 mod slots;
 mod string;
+mod zset;
 
 pub use model::Model;
 pub use scan::position_of;
@@ -220,6 +223,9 @@ fn evaluate(command: &Command, keyspace: &mut dyn Keyspace, now: GroupTime) -> R
         Command::Rename { from, to, if_absent } => keys::rename(from, to, *if_absent, keyspace, now),
         Command::Copy { from, to, replace } => keys::copy(from, to, *replace, keyspace, now),
         Command::Hash { key, ask } => hash::write(key, ask, keyspace, now),
+        Command::List { key, ask } => list::write(key, ask, keyspace, now),
+        Command::SetOf { key, ask } => set_of::write(key, ask, keyspace, now),
+        Command::Zset { key, ask } => zset::write(key, ask, keyspace, now),
         Command::FlushAll => {
             keyspace.clear();
             Ok(Reply::Ok)
@@ -246,6 +252,9 @@ fn answer(command: &Command, view: &dyn View, now: GroupTime) -> Result<Reply, F
         Command::Object { key, question } => keys::object(key, *question, view, now),
         Command::MemoryUsage { key } => keys::memory_usage(key, view, now),
         Command::Hash { key, ask } => hash::read(key, ask, view, now),
+        Command::List { key, ask } => list::read(key, ask, view, now),
+        Command::SetOf { key, ask } => set_of::read(key, ask, view, now),
+        Command::Zset { key, ask } => zset::read(key, ask, view, now),
         Command::Scan(scan) => scan::scan(scan, view, now),
         Command::Keys { pattern } => scan::keys(pattern, view, now),
         Command::RandomKey => scan::random_key(view, now),

@@ -3,6 +3,9 @@ use simplekv_resp::{Body, Request, error_text};
 
 use super::*;
 
+mod list;
+mod set_of;
+
 /// A keyspace and the time, asked in the way a client would.
 struct Shell {
     keyspace: Model,
@@ -394,6 +397,10 @@ fn a_disk_that_fails_is_told_and_nothing_is_done() {
         "hget h f",
         "hset h f v",
         "hincrby h f 1",
+        "sadd s m",
+        "spop s",
+        "smove s t m",
+        "sunionstore d s t",
         "scan 0",
         "keys *",
     ] {

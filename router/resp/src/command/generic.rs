@@ -192,6 +192,26 @@ pub(super) fn element_scan(words: &mut Words<'_>) -> Result<ElementScan, Failure
     Ok(scan)
 }
 
+/// How many elements HRANDFIELD or ZRANDMEMBER draws, if it says so, and whether it wants to be told what belongs to them.
+pub(super) fn draws_of(words: &mut Words<'_>, option: &[u8]) -> Result<(Option<i64>, bool), Failure> {
+    let count = if words.len() == 0 { None } else { Some(draws(words)?) };
+    let with_more = match words.option() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case(option) && words.len() == 0 => true,
+        Some(_) => return Err(SYNTAX),
+    };
+    if with_more && count.is_some_and(|count| !(-i64::MAX / 2..=i64::MAX / 2).contains(&count)) {
+        return Err(Failure::command("ERR value is out of range"));
+    }
+    Ok((count, with_more))
+}
+
+pub(super) fn draws(words: &mut Words<'_>) -> Result<i64, Failure> {
+    Some(words.integer()?).filter(|count| *count != i64::MIN).ok_or(Failure::command(
+        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+    ))
+}
+
 fn slot_range(first: &[u8], last: &[u8]) -> Result<SlotRange, Failure> {
     SlotRange::new(slot(first)?, slot(last)?).ok_or(Failure::command("ERR Invalid slot"))
 }

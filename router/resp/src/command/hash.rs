@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use simplekv_types::Failure;
 
-use super::generic::element_scan;
+use super::generic::{draws_of, element_scan};
 use super::to_args::{number, scan_words, text};
-use super::words::SYNTAX;
 use super::{Body, Command, ElementScan, Words};
 use crate::parser::Args;
 
@@ -124,25 +123,8 @@ pub(crate) fn hstrlen(words: &mut Words<'_>) -> Parsed {
 
 pub(crate) fn hrandfield(words: &mut Words<'_>) -> Parsed {
     let key = words.word()?;
-    let count = if words.len() == 0 { None } else { Some(draws(words)?) };
-    let with_values = match words.option() {
-        None => false,
-        Some(option) if option.eq_ignore_ascii_case(b"withvalues") && words.len() == 0 => true,
-        Some(_) => return Err(SYNTAX),
-    };
-    if with_values && count.is_some_and(|count| count < -i64::MAX / 2) {
-        return Err(OUT_OF_RANGE);
-    }
+    let (count, with_values) = draws_of(words, b"withvalues")?;
     ask(key, HashCommand::RandField { count, with_values })
-}
-
-const OUT_OF_RANGE: Failure = Failure::command("ERR value is out of range");
-
-/// How many elements are drawn.
-fn draws(words: &mut Words<'_>) -> Result<i64, Failure> {
-    Some(words.integer()?).filter(|count| *count != i64::MIN).ok_or(Failure::command(
-        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-    ))
 }
 
 pub(crate) fn hscan(words: &mut Words<'_>) -> Parsed {

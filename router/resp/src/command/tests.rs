@@ -105,6 +105,18 @@ fn senseless_arguments_are_refused_with_redis_words() {
         ("memory usage k samples -1", syntax),
         ("delex k ifeq", "ERR wrong number of arguments for 'delex' command"),
         ("delex k foo x", "ERR Invalid condition. Use IFEQ or IFNE"),
+        ("spop k -1", "ERR value is out of range, must be positive"),
+        ("spop k foo", "ERR value is out of range, must be positive"),
+        ("spop k foo bar", syntax),
+        ("srandmember k foo", integer),
+        ("srandmember k foo bar", syntax),
+        ("sintercard 0 k", "ERR numkeys should be greater than 0"),
+        ("sintercard foo k", "ERR numkeys should be greater than 0"),
+        ("sintercard 2 k", "ERR Number of keys can't be greater than number of args"),
+        ("sintercard 1 k l", syntax),
+        ("sintercard 1 k limit", syntax),
+        ("sintercard 1 k limit -1 foo", "ERR LIMIT can't be negative"),
+        ("sintercard 1 k limit 1 foo", syntax),
         ("hello 4", "NOPROTO unsupported protocol version"),
         ("hello x", "ERR Protocol version is not an integer or out of range"),
         ("hello 3 foo", "ERR Syntax error in HELLO option 'foo'"),
@@ -139,6 +151,8 @@ fn commands_know_their_slot_and_whether_they_write() {
         ("getex foo persist", Some(12182), true),
         ("mget {foo}a {foo}b", Some(12182), false),
         ("rename {foo}a {foo}b", Some(12182), true),
+        ("sunion {foo}a {foo}b", Some(12182), false),
+        ("sunionstore {foo}a {foo}b", Some(12182), true),
         ("dbsize", None, false),
         ("flushdb", None, true),
     ] {
@@ -147,7 +161,9 @@ fn commands_know_their_slot_and_whether_they_write() {
         assert_eq!(command.is_write(), write, "{line}");
         assert_eq!(command.is_keyspace_wide(), slot.is_none(), "{line}");
     }
-    assert_eq!(command("mset foo 1 bar 2").slot(), Err(Failure::CrossSlot));
+    for line in ["mset foo 1 bar 2", "smove foo bar m", "sintercard 2 foo bar"] {
+        assert_eq!(command(line).slot(), Err(Failure::CrossSlot), "{line}");
+    }
 }
 
 #[test]
@@ -211,6 +227,27 @@ fn examples() -> Vec<&'static str> {
         "object idletime k",
         "object freq k",
         "memory usage k",
+        "sadd k a b",
+        "srem k a b",
+        "sismember k a",
+        "smismember k a b",
+        "scard k",
+        "smembers k",
+        "spop k",
+        "spop k 5",
+        "srandmember k",
+        "srandmember k -5",
+        "sscan k 7 count 5 match a*",
+        "smove k l a",
+        "sinter k",
+        "sinter k l m",
+        "sunion k l",
+        "sdiff k l",
+        "sinterstore k l m",
+        "sunionstore k l m",
+        "sdiffstore k l m",
+        "sintercard 1 k",
+        "sintercard 3 k l m limit 5",
         "scan 0",
         "scan 7 count 5 match a* type string slots 3 9",
         "keys *",

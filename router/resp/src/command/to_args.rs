@@ -42,6 +42,9 @@ impl Command {
             | Self::BitOp { .. }
             | Self::BitField { .. } => return bit_args(self),
             Self::Hash { key, ask } => return ask.to_args(key),
+            Self::List { key, ask } => return ask.to_args(key),
+            Self::SetOf { key, ask } => return ask.to_args(key),
+            Self::Zset { key, ask } => return ask.to_args(key),
             Self::IncrBy { key, delta } => out(&[&text("INCRBY"), key, &number(*delta)]),
             Self::IncrByFloat { key, increment } => out(&[&text("INCRBYFLOAT"), key, increment]),
             Self::Del { keys } => return list("DEL", keys),

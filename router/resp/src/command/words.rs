@@ -5,7 +5,7 @@ use std::slice::IterMut;
 use bytes::Bytes;
 use simplekv_types::Failure;
 
-use super::{Body, Expiry};
+use super::{Body, Expiry, Keys};
 use crate::number::parse_i64;
 use crate::parser::Args;
 use crate::table::Spec;
@@ -58,6 +58,34 @@ impl<'a> Words<'a> {
     /// All words that are left.
     pub(crate) fn rest(&mut self) -> Args {
         self.args.by_ref().map(std::mem::take).collect()
+    }
+
+    /// The next words, if there are as many.
+    pub(crate) fn take(&mut self, count: i64) -> Option<Keys> {
+        let count = usize::try_from(count).ok().filter(|count| *count <= self.len())?;
+        Some(self.args.by_ref().take(count).map(std::mem::take).collect())
+    }
+
+    /// Of LMPOP and ZMPOP: how many keys there are, and the keys; the first apart.
+    pub(crate) fn counted_keys(&mut self) -> Result<(Bytes, Keys), Failure> {
+        let count = parse_i64(&self.word()?).filter(|count| *count > 0);
+        let count = count.ok_or(Failure::command("ERR numkeys should be greater than 0"))?;
+        let mut keys = self.take(count).ok_or(SYNTAX)?;
+        Ok((keys.remove(0), keys))
+    }
+
+    /// Of LMPOP and ZMPOP, at their end: how many elements are taken out.
+    pub(crate) fn pop_count(&mut self) -> Result<u64, Failure> {
+        match (self.option(), self.option()) {
+            (None, _) => Ok(1),
+            (Some(option), Some(count)) if option.eq_ignore_ascii_case(b"count") => {
+                let count = parse_i64(&count).and_then(|count| u64::try_from(count).ok()).filter(|count| *count > 0);
+                let count = count.ok_or(Failure::command("ERR count should be greater than 0"))?;
+                self.end()?;
+                Ok(count)
+            }
+            _ => Err(SYNTAX),
+        }
     }
 
     /// Refuses whatever is left.

@@ -25,7 +25,7 @@ pub(super) const SPECS: &[Spec] = &[
     Spec::new("bitpos", -3, READ, Keys::ONE, parse::bitpos)
         .doc(BITMAP, "2.8.7", "key bit [start [end [BYTE | BIT]]]", "Answers where the first bit is that is set, or not set.")
         .complexity(LINEAR),
-    Spec::new("bitop", -4, WRITE, Keys { first: 2, last: -1, step: 1 }, parse::bitop)
+    Spec::new("bitop", -4, WRITE, Keys::new(2, -1, 1), parse::bitop)
         .doc(
             BITMAP,
             "2.6.0",

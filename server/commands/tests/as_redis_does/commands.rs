@@ -4,6 +4,10 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+mod list;
+mod set_of;
+mod zset;
+
 pub(crate) type Words = Vec<Vec<u8>>;
 
 pub(crate) struct Commands {
@@ -11,7 +15,8 @@ pub(crate) struct Commands {
     now_millis: u64,
 }
 
-const KEYS: &[&str] = &["a", "b", "c", "counter", "float", "{t}1", "{t}2", "user:1", "user:22", "x y", "", "hash"];
+const KEYS: &[&str] =
+    &["a", "b", "c", "counter", "float", "{t}1", "{t}2", "user:1", "user:22", "x y", "", "hash", "list", "set", "zset"];
 const HASHES: &[&str] = &["h", "hash", "{t}hash"];
 const INTEGERS: &[&str] =
     &["0", "1", "-1", "5", "-7", "100", "9223372036854775807", "-9223372036854775808", "9223372036854775000"];
@@ -109,13 +114,18 @@ impl Commands {
 
     pub(crate) fn next(&mut self) -> Words {
         let mut words = self.sensible();
-        if self.one_in(12) {
+        // Members of different scores are in no order that ranges of members mean anything in.
+        let is_scored = words.iter().any(|word| word == zset::LEXICAL) && words.contains(&"0".to_owned());
+        if self.one_in(12) && !is_scored {
             self.spoil(&mut words);
         }
         words.into_iter().map(String::into_bytes).collect()
     }
 
     fn spoil(&mut self, words: &mut Vec<String>) {
+        if set_of::must_stay(words) {
+            return;
+        }
         let at = self.rng.random_range(0..words.len());
         match self.rng.random_range(0..4) {
             0 if at > 0 => drop(words.remove(at)),
@@ -126,11 +136,14 @@ impl Commands {
     }
 
     fn sensible(&mut self) -> Vec<String> {
-        let (name, rest) = match self.rng.random_range(0..7) {
+        let (name, rest) = match self.rng.random_range(0..13) {
             0 | 1 => self.string_command(),
             2 => self.number_command(),
             3 => self.bit_command(),
             4 | 5 => self.hash_command(),
+            6 | 7 => self.list_command(),
+            8 | 9 => self.set_of_command(),
+            10 | 11 => self.zset_command(),
             _ => self.key_command(),
         };
         let name = if self.one_in(3) { name.to_uppercase() } else { name.to_owned() };

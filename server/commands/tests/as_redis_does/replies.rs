@@ -3,8 +3,9 @@
 use bytes::BytesMut;
 use simplekv_commands::{Model, write};
 use simplekv_resp::decode::{Decoder, Frame};
-use simplekv_resp::{Body, Parser, Protocol, Request, encode};
-use simplekv_types::{GroupTime, Reply};
+use simplekv_resp::table::keys_of;
+use simplekv_resp::{Args, Body, Parser, Protocol, Request, encode};
+use simplekv_types::{Failure, GroupTime, Reply};
 
 use crate::commands::{Commands, Words};
 use crate::process::{Connection, Redis};
@@ -28,7 +29,7 @@ impl Ours {
 
     fn ask_raw(&mut self, bytes: &[u8], now: GroupTime) -> Frame {
         let parsed = match Parser::default().next(&mut BytesMut::from(bytes)) {
-            Ok(args) => Request::parse(args.expect("the request is complete")),
+            Ok(args) => parsed(args.expect("the request is complete")),
             Err(error) => Err(error.into()),
         };
         let reply = match parsed {
@@ -50,6 +51,17 @@ impl Ours {
     }
 }
 
+/// Understands a request, and checks that its keys are where the table says, and that it survives the way back to words.
+fn parsed(args: Args) -> Result<Request, Failure> {
+    let keys: Vec<_> = keys_of(&args).map(|keys| keys.cloned().collect()).unwrap_or_default();
+    let request = Request::parse(args)?;
+    if let Body::Data(command) = &request.body {
+        assert_eq!(command.keys().cloned().collect::<Vec<_>>(), keys, "{command:?}");
+        assert_eq!(Request::parse(command.to_args()).map(|again| again.body), Ok(Body::Data(command.clone())));
+    }
+    Ok(request)
+}
+
 /// How two replies to a command may differ.
 fn agree(words: &Words, ours: &Frame, theirs: &Frame) -> bool {
     if ours == theirs {
@@ -63,13 +75,7 @@ fn agree(words: &Words, ours: &Frame, theirs: &Frame) -> bool {
         (b"memory", Frame::Int(ours), Frame::Int(theirs)) => *ours > 0 && *theirs > 0,
         // Redis does not ask here whether the key has lapsed.
         (b"memory", Frame::Null, Frame::Int(_)) => true,
-        // Redis remembers how a string came about: a short one that was appended to is raw, the sum of floats is no integer.
-        (b"object", Frame::Bulk(ours), Frame::Bulk(theirs)) => {
-            // A small hash stays what it was when it was large.
-            let allowed: [(&[u8], &[u8]); 4] =
-                [(b"int", b"raw"), (b"int", b"embstr"), (b"embstr", b"raw"), (b"listpack", b"hashtable")];
-            allowed.contains(&(ours, theirs))
-        }
+        (b"object", Frame::Bulk(ours), Frame::Bulk(theirs)) => may_be_encoded(ours, theirs),
         // Redis reads the clock once for each command, we once for each chunk.
         (b"ttl" | b"expiretime", Frame::Int(ours), Frame::Int(theirs)) => *ours > 0 && ours.abs_diff(*theirs) <= 5,
         (b"pttl" | b"pexpiretime", Frame::Int(ours), Frame::Int(theirs)) => *ours > 0 && ours.abs_diff(*theirs) <= 5000,
@@ -77,35 +83,91 @@ fn agree(words: &Words, ours: &Frame, theirs: &Frame) -> bool {
         (b"dbsize", Frame::Int(ours), Frame::Int(theirs)) => ours <= theirs,
         // Redis looks for the key before it reads the time, or the options.
         (b"getex", Frame::Error(_), Frame::Null) => true,
-        (b"hscan", Frame::Error(_), Frame::Array(_)) => true,
-        (b"hscan" | b"getex" | b"bitcount" | b"bitpos", Frame::Error(_), Frame::Error(theirs)) => {
+        (b"hscan" | b"sscan" | b"zscan", Frame::Error(_), Frame::Array(_)) => true,
+        (_, Frame::Error(_), Frame::Error(theirs)) if LOOK_BEFORE_THEY_READ.contains(&name.as_slice()) => {
             theirs.starts_with(b"WRONGTYPE")
         }
         // Redis 7.0 looks for the key before it reads the range, later ones after.
         (b"bitcount", Frame::Error(_), Frame::Int(0)) | (b"bitpos", Frame::Error(_), Frame::Int(0 | -1)) => true,
-        (b"keys" | b"hkeys" | b"hvals", Frame::Array(ours), Frame::Array(theirs)) => sorted(ours) == sorted(theirs),
-        (b"hgetall", Frame::Array(ours), Frame::Array(theirs)) => pairs(ours) == pairs(theirs),
+        // Redis 7.0 goes on with the opposite of a rank that has none, which later ones refuse.
+        (b"lpos", Frame::Error(ours), _) if ours.starts_with(b"ERR value is out of range, value must between") => true,
+        // Newer ones take one word more, WITHSCORE.
+        (b"zrank" | b"zrevrank", _, Frame::Error(_)) if words.len() > 3 => true,
+        // Which ones is a matter of luck, how many is not.
+        (b"hrandfield" | b"srandmember" | b"zrandmember", Frame::Bulk(_), Frame::Bulk(_)) => true,
+        (b"hrandfield" | b"srandmember" | b"zrandmember", Frame::Array(ours), Frame::Array(theirs)) => {
+            ours.len() == theirs.len()
+        }
+        // A cursor that neither has given out means something else to each.
+        (b"scan", ..) if words[1] != b"0" => true,
+        (b"hscan" | b"sscan" | b"zscan", Frame::Array(_), Frame::Array(_)) if words[2] != b"0" => true,
+        (b"scan" | b"hscan" | b"sscan" | b"zscan", Frame::Array(ours), Frame::Array(theirs)) => {
+            match (ours.as_slice(), theirs.as_slice()) {
+                ([cursor, Frame::Array(ours)], [end, Frame::Array(theirs)]) => {
+                    cursor == end && same_elements(&name, ours, theirs)
+                }
+                _ => false,
+            }
+        }
         (b"hgetall", Frame::Map(ours), Frame::Map(theirs)) => {
             ours.len() == theirs.len() && ours.iter().all(|pair| theirs.contains(pair))
         }
-        // Which ones is a matter of luck, how many is not.
-        (b"hrandfield", Frame::Bulk(_), Frame::Bulk(_)) => true,
-        (b"hrandfield", Frame::Array(ours), Frame::Array(theirs)) => ours.len() == theirs.len(),
-        (b"hscan", Frame::Array(ours), Frame::Array(theirs)) => match (ours.as_slice(), theirs.as_slice()) {
-            ([cursor, Frame::Array(ours)], [end, Frame::Array(theirs)]) => {
-                cursor == end && pairs(ours) == pairs(theirs)
-            }
-            _ => false,
-        },
-        // A cursor that neither has given out means something else to each.
-        (b"scan", ..) if words[1] != b"0" => true,
-        (b"scan", Frame::Array(ours), Frame::Array(theirs)) => match (ours.as_slice(), theirs.as_slice()) {
-            ([cursor, Frame::Array(ours)], [end, Frame::Array(theirs)]) => {
-                cursor == end && sorted(ours) == sorted(theirs)
-            }
-            _ => false,
-        },
+        (_, Frame::Array(ours), Frame::Array(theirs)) | (_, Frame::Set(ours), Frame::Set(theirs))
+            if UNORDERED.contains(&name.as_slice()) =>
+        {
+            same_elements(&name, ours, theirs)
+        }
+        // Redis forgets a zero's sign in a small set and keeps it in a large one.
+        ([b'z', ..], ours, theirs) if is_zero(ours) && is_zero(theirs) => true,
+        ([b'z', ..], Frame::Array(ours), Frame::Array(theirs)) => {
+            let pairs = ours.iter().zip(theirs);
+            ours.len() == theirs.len() && pairs.into_iter().all(|(ours, theirs)| agree(words, ours, theirs))
+        }
         _ => false,
+    }
+}
+
+/// Where a key has the wrong type and the options make no sense, Redis tells the one and we the other.
+const LOOK_BEFORE_THEY_READ: &[&[u8]] = &[
+    b"hscan",
+    b"sscan",
+    b"zscan",
+    b"getex",
+    b"bitcount",
+    b"bitpos",
+    b"zunion",
+    b"zinter",
+    b"zdiff",
+    b"zintercard",
+    b"zunionstore",
+    b"zinterstore",
+    b"zdiffstore",
+];
+
+/// Commands whose answers are in no order.
+const UNORDERED: &[&[u8]] =
+    &[b"keys", b"hkeys", b"hvals", b"hgetall", b"smembers", b"sinter", b"sunion", b"sdiff", b"spop"];
+
+/// Redis remembers how a value came about: a short string that was appended to is raw, the sum of floats is no integer, what is
+/// small stays what it was when it was large, and a set of integers what it was when it held others.
+fn may_be_encoded(ours: &[u8], theirs: &[u8]) -> bool {
+    let allowed: [(&[u8], &[u8]); 6] = [
+        (b"int", b"raw"),
+        (b"int", b"embstr"),
+        (b"embstr", b"raw"),
+        (b"listpack", b"hashtable"),
+        (b"listpack", b"skiplist"),
+        (b"intset", b"hashtable"),
+    ];
+    allowed.contains(&(ours, theirs))
+}
+
+/// In whatever order.
+fn same_elements(name: &[u8], ours: &[Frame], theirs: &[Frame]) -> bool {
+    match name {
+        b"hscan" | b"hgetall" => pairs(ours) == pairs(theirs),
+        b"zscan" => scored(ours) == scored(theirs),
+        _ => sorted(ours) == sorted(theirs),
     }
 }
 
@@ -113,6 +175,16 @@ fn sorted(frames: &[Frame]) -> Vec<&[u8]> {
     let mut keys: Vec<&[u8]> = frames.iter().map(|frame| frame.as_bytes().unwrap().as_ref()).collect();
     keys.sort_unstable();
     keys
+}
+
+fn is_zero(frame: &Frame) -> bool {
+    matches!(frame.as_bytes().map(AsRef::as_ref), Some(b"0" | b"-0"))
+}
+
+/// Members with their scores; how a number is written depends on how large the set is.
+fn scored(frames: &[Frame]) -> Vec<(&[u8], String)> {
+    let number = |text: &[u8]| std::str::from_utf8(text).unwrap().parse::<f64>().unwrap() + 0.0;
+    pairs(frames).into_iter().map(|[member, score]| (member, number(score).to_string())).collect()
 }
 
 fn pairs(frames: &[Frame]) -> Vec<[&[u8]; 2]> {
