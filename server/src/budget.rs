@@ -17,7 +17,7 @@ pub(crate) fn fitting(shared: &Shared, operations: &[Result<Operation, Failure>]
     let hosted = shared.all_hosted();
     let longest = hosted.iter().map(|hosted| hosted.reader().longest_record() as usize).max().unwrap_or(0);
     let commands = || operations.iter().map(|operation| operation.as_ref().ok().map(|operation| &operation.command));
-    let tells_all = commands().flatten().any(tells_all_elements);
+    let tells_all = commands().flatten().flat_map(parts).any(tells_all_elements);
     if !tells_all && fits(commands(), longest, limit) {
         return operations.len();
     }
@@ -35,7 +35,7 @@ pub(crate) fn fitting(shared: &Shared, operations: &[Result<Operation, Failure>]
 /// Whether all replies fit if every value is as long as the longest can be. `None` is a command that was not understood.
 fn fits<'a>(commands: impl Iterator<Item = Option<&'a Command>>, longest: usize, limit: usize) -> bool {
     let (mut values, mut written) = (0_usize, 0_usize);
-    for command in commands.flatten() {
+    for command in commands.flatten().flat_map(parts) {
         values += told(command).count();
         written = written.saturating_add(longest_made(command));
     }
@@ -50,7 +50,7 @@ fn fitting_of<'a>(
 ) -> usize {
     let (mut count, mut total, mut written) = (0, 0_usize, 0_usize);
     for command in commands {
-        if let Some(command) = command {
+        for command in command.into_iter().flat_map(parts) {
             // What stands before a command in the pipeline may be what it reads.
             let reply = told(command).map(|key| stored(key).saturating_add(written)).fold(0, usize::saturating_add);
             total = total.saturating_add(reply);
@@ -64,6 +64,14 @@ fn fitting_of<'a>(
         count += 1;
     }
     count
+}
+
+/// The commands a command is made of: mostly itself.
+fn parts(command: &Command) -> &[Command] {
+    match command {
+        Command::Atomic(atomic) => &atomic.commands,
+        command => std::slice::from_ref(command),
+    }
 }
 
 /// The keys whose values are in a command's reply, each as often as it may be there.
@@ -213,6 +221,7 @@ mod tests {
         assert_eq!(fitting(&["SETRANGE a 5000 x", "GET b", "GET a"]), 1, "the gap is filled up");
         assert_eq!(fitting(&["RENAME a900 b", "GET b", "GET b"]), 2);
         assert_eq!(fitting(&["COPY a900 b", "GET b", "GET b"]), 2);
+        assert_eq!(fitting(&["ATOMIC 0 2 GET a400 2 GET b400", "GET c400", "GET d1"]), 1);
         assert_eq!(fitting(&["SETRANGE a 9223372036854775807 x", "SETRANGE a 9223372036854775807 x", "MGET b c"]), 2);
     }
 

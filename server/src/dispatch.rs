@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use simplekv_resp::Command;
+use simplekv_resp::{Command, several_groups};
 use simplekv_types::{
     ClientId, Dedupe, Failure, GroupId, GroupTime, Lsn, NodeId, Position, ReadPolicy, Reply, SessionToken, Slot,
 };
@@ -305,16 +305,19 @@ impl Share {
 /// The slot that decides, and the group that has to answer.
 fn target(routing: &Routing, door: Door, command: &Command) -> Result<(Slot, GroupId), Failure> {
     let mut keys = command.keys();
-    let slot = keys.next().map_or(Slot::MIN, |key| Slot::of_key(key));
+    let first = keys.next();
+    let slot = first.map_or(Slot::MIN, |key| Slot::of_key(key));
     let group = routing.owner(slot).ok_or(Failure::SlotUnserved { slot })?;
     for key in keys {
         let other = Slot::of_key(key);
-        let together = match door {
-            Door::Resp => other == slot,
-            Door::Lane => other == slot || routing.owner(other) == Some(group),
+        let together = match (door, command) {
+            (Door::Resp, command) if !matches!(command, Command::Atomic(_)) => other == slot,
+            _ => other == slot || routing.owner(other) == Some(group),
         };
-        if !together {
-            return Err(Failure::CrossSlot);
+        match command {
+            _ if together => (),
+            Command::Atomic(_) => return Err(several_groups(first.map_or(&[], |key| key), key)),
+            _ => return Err(Failure::CrossSlot),
         }
     }
     Ok((slot, group))

@@ -24,6 +24,12 @@ struct Part {
     begun: Begun,
 }
 
+impl Part {
+    fn view(&self) -> AppliedView<'_> {
+        AppliedView::new(self.group.reader().guard(), self.group.id(), &self.owned)
+    }
+}
+
 /// Answers a command that reads all keys. `group`: only its keys.
 pub(crate) fn read(shared: &Shared, command: &Command, group: Option<GroupId>) -> Answer {
     let asked = match command {
@@ -68,8 +74,7 @@ fn with_view(
         .into_iter()
         .map(|group| part(group).ok_or_else(|| shared.routing().not_leader(Slot::MIN, group, shared.node())))
         .collect::<Result<_, _>>()?;
-    let views: Vec<(&SlotSet, AppliedView<'_>)> =
-        parts.iter().map(|part| (&**part.owned, AppliedView::new(part.group.reader().guard(), &part.owned))).collect();
+    let views: Vec<(&SlotSet, AppliedView<'_>)> = parts.iter().map(|part| (&**part.owned, part.view())).collect();
     let union = Union { views };
     if let Some(slot) = asked.iter().find_map(|slots| slots.iter().find(|&slot| union.of_slot(slot).is_none())) {
         let routing = shared.routing();
@@ -119,6 +124,10 @@ impl View for Union<'_> {
     fn element_value(&self, key: &[u8], element: &Element) -> Result<Bytes, Failure> {
         let view = self.of_slot(Slot::of_key(key)).ok_or(Failure::command("ERR the key's slot is not here"))?;
         view.element_value(key, element)
+    }
+
+    fn owner(&self, slot: Slot) -> GroupId {
+        self.of_slot(slot).map_or(GroupId(0), |view| view.owner(slot))
     }
 
     fn slots(&self) -> Vec<SlotRange> {

@@ -222,6 +222,7 @@ pub(crate) fn largest_value(command: &Command) -> usize {
         Command::Hash { ask: HashCommand::Set { pairs, .. }, .. } => {
             longest(pairs.iter().flat_map(|(field, value)| [field, value]))
         }
+        Command::Atomic(atomic) => atomic.commands.iter().map(largest_value).max().unwrap_or(0),
         Command::MSet { pairs } | Command::MSetNx { pairs } => longest(pairs.iter().map(|(_, value)| value)),
         _ => 0,
     }

@@ -4,19 +4,20 @@ use bytes::Bytes;
 use simplekv_collections::{At, Element};
 use simplekv_commands::{self as commands, View, position_of};
 use simplekv_engine::{Found, FoundElements, ReadError, ReadGuard};
-use simplekv_types::{Failure, GroupTime, Lsn, Slot, SlotRange};
+use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Slot, SlotRange};
 
 use crate::group::SlotSet;
 
 /// The applied state, held still for as long as this lives.
 pub(crate) struct AppliedView<'a> {
     guard: ReadGuard<'a>,
+    group: GroupId,
     slots: &'a SlotSet,
 }
 
 impl<'a> AppliedView<'a> {
-    pub(crate) fn new(guard: ReadGuard<'a>, slots: &'a SlotSet) -> Self {
-        Self { guard, slots }
+    pub(crate) fn new(guard: ReadGuard<'a>, group: GroupId, slots: &'a SlotSet) -> Self {
+        Self { guard, group, slots }
     }
 
     /// Has the processor fetch what a lookup of the key will look at.
@@ -88,6 +89,10 @@ impl View for AppliedView<'_> {
             At::Here(value) => Ok(value.clone()),
             At::Log(place) => self.guard.element_value(Slot::of_key(key), *place).map_err(|error| unreadable(&error)),
         }
+    }
+
+    fn owner(&self, _slot: Slot) -> GroupId {
+        self.group
     }
 
     fn slots(&self) -> Vec<SlotRange> {

@@ -11,6 +11,7 @@ use crate::control::Control;
 use crate::parser::Args;
 use crate::table::{self, Spec};
 
+pub(crate) mod atomic;
 pub(crate) mod bits;
 pub(crate) mod generic;
 pub(crate) mod hash;
@@ -22,6 +23,7 @@ mod to_args;
 mod words;
 pub(crate) mod zset;
 
+pub use atomic::{Atomic, Version, Watched, several_groups};
 pub use bits::{BitFieldStep, BitInteger, BitOperation, BitRange, Overflow};
 pub use hash::HashCommand;
 pub use list::{ListCommand, ListEnd};
@@ -218,6 +220,8 @@ pub enum Command {
         /// What is asked of it.
         ask: ZsetCommand,
     },
+    /// What EXEC runs.
+    Atomic(Atomic),
     /// INCR, DECR, INCRBY, DECRBY.
     IncrBy {
         /// The key.
@@ -372,7 +376,9 @@ impl Command {
             Self::MSet { pairs } | Self::MSetNx { pairs } => pairs,
             _ => &[],
         };
-        one.into_iter().chain(two).chain(many).chain(pairs.iter().map(|(key, _)| key))
+        let parts = if let Self::Atomic(atomic) = self { Some(atomic.keys()) } else { None };
+        let own = one.into_iter().chain(two).chain(many).chain(pairs.iter().map(|(key, _)| key));
+        own.chain(parts.into_iter().flatten())
     }
 
     /// The slot all its keys are in; `None` if it concerns the whole keyspace.
@@ -406,6 +412,7 @@ impl Command {
             | Self::Persist { .. }
             | Self::Rename { .. }
             | Self::Copy { .. }
+            | Self::Atomic(_)
             | Self::FlushAll => true,
             Self::BitField { steps, .. } => !steps.iter().all(|step| matches!(step, BitFieldStep::Get(_))),
             Self::Hash { ask, .. } => ask.is_write(),

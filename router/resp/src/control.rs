@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use simplekv_types::{ReadPolicy, SessionToken, Slot};
 
+use crate::command::Keys;
 use crate::encode::Protocol;
 use crate::parser::Args;
 
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod server;
+pub(crate) mod transactions;
 
 /// A command that is not about data.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,19 @@ pub enum Control {
     Quit,
     /// RESET.
     Reset,
+    /// MULTI.
+    Multi,
+    /// EXEC.
+    Exec,
+    /// DISCARD.
+    Discard,
+    /// WATCH.
+    Watch {
+        /// The keys; at least one.
+        keys: Keys,
+    },
+    /// UNWATCH.
+    Unwatch,
     /// SELECT.
     Select {
         /// The database; there is only 0.

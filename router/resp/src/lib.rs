@@ -25,7 +25,7 @@ pub mod syntax;
 pub mod table;
 pub mod views;
 
-pub use command::{Body, Command, Keys, Request};
+pub use command::{Body, Command, Keys, Request, several_groups};
 pub use control::Control;
 pub use cursor::{SCAN_POSITION_BITS, ScanCursor};
 pub use encode::Protocol;
@@ -34,4 +34,4 @@ pub use facts::Facts;
 pub use failure::{TOO_MANY_CLIENTS, error_text};
 pub use parser::{Args, Parser, RequestLimits};
 pub use scatter::Scatter;
-pub use session::{Answer, Session};
+pub use session::{Answer, Collected, Session, Transaction};

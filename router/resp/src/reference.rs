@@ -113,6 +113,7 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         (spec.group == Group::SortedSet, "@sortedset"),
         (is_about_data && is_about_keys && command != "memory" || spec.name == "object|help", "@keyspace"),
         (has(Flags::BLOCKING), "@blocking"),
+        (spec.group == Group::Transactions, "@transaction"),
         (is_about_connection, "@connection"),
         (is_admin, "@admin"),
         (has(Flags::FAST), "@fast"),

@@ -2,13 +2,14 @@
 //!
 //! A node and a router drive the same session. For each request, in order: ask [`Session::hears`] whether the client wants to see the
 //! reply, [`Session::admit`] whether it may ask at all, then [`Session::answer`] for control commands. What comes back as
-//! [`Answer::NotMine`] and all data commands are the driver's.
+//! [`Answer::NotMine`] and all data commands are the driver's. While [`Session::is_collecting`], requests go to [`Session::collect`]
+//! instead.
 
 use std::borrow::Cow;
 
 use simplekv_types::{Failure, Position, ReadPolicy, Reply, SessionToken};
 
-use crate::command::{Body, Request};
+use crate::command::{Body, Request, Watched};
 use crate::control::{ClientCommand, Control, Credentials, Hello, LibraryAttribute, ReplyMode};
 use crate::encode::Protocol;
 use crate::facts::{Facts, REDIS_VERSION, RoleFacts, Verdict};
@@ -16,6 +17,10 @@ use crate::table::{Flags, Spec};
 use crate::{info, reference, views};
 
 mod server;
+mod transaction;
+
+use transaction::Collection;
+pub use transaction::{Collected, Transaction};
 
 /// What a session says to a control command.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +63,10 @@ pub struct Session {
     token: SessionToken,
     /// What it last asked, for CLIENT LIST.
     last_command: &'static str,
+    /// What waits for EXEC, since MULTI.
+    collection: Option<Collection>,
+    /// What keys were when WATCH named them. Invariant: no key twice.
+    watched: Vec<Watched>,
 }
 
 const NO_AUTH: Failure = Failure::command("NOAUTH Authentication required.");
@@ -92,6 +101,8 @@ impl Session {
             read_policy: None,
             token: SessionToken::new(),
             last_command: "NULL",
+            collection: None,
+            watched: Vec::new(),
         }
     }
 
@@ -195,6 +206,17 @@ impl Session {
             Control::Echo { message } => Ok(Reply::Bulk(message.clone())),
             Control::Quit => return Answer::Close(Reply::Ok),
             Control::Reset => Ok(self.reset(facts)),
+            Control::Multi => {
+                self.collection = Some(Collection::default());
+                Ok(Reply::Ok)
+            }
+            Control::Exec => Err(Failure::command("ERR EXEC without MULTI")),
+            Control::Discard => Err(Failure::command("ERR DISCARD without MULTI")),
+            Control::Unwatch => {
+                self.watched = Vec::new();
+                Ok(Reply::Ok)
+            }
+            Control::Watch { .. } => return Answer::NotMine,
             Control::Select { database: 0 } | Control::Asking => Ok(Reply::Ok),
             Control::Select { .. } => Err(Failure::command("ERR DB index is out of range")),
             Control::Client(command) => Ok(self.client(command, facts)),
@@ -342,10 +364,11 @@ impl Session {
         let age = now_micros.saturating_sub(self.connected_micros) / 1_000_000;
         let flags = if self.reads_followers { "r" } else { "N" };
         let user = self.user.as_deref().unwrap_or("(none)");
+        let watched = self.watched.len();
         let protocol = self.protocol.number();
         format!(
             "id={id} addr={address} laddr={local_address} fd=-1 name={name} age={age} idle=0 flags={flags} db=0 sub=0 psub=0 ssub=0 \
-             multi=-1 watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
+             multi=-1 watch={watched} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
              cmd={last_command} user={user} redir=-1 resp={protocol} lib-name={library_name} lib-ver={library_version}"
         )
     }

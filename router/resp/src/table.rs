@@ -21,6 +21,7 @@ mod list;
 mod server;
 mod set_of;
 mod string;
+mod transactions;
 mod zset;
 
 /// What a command does to what, as bits. The names are those COMMAND answers.
@@ -54,8 +55,10 @@ impl Flags {
     pub const BLOCKING: Self = Self(1 << 10);
     /// Where all its keys stand depends on its arguments.
     pub const MOVABLE_KEYS: Self = Self(1 << 11);
+    /// Not in the slow log: what it runs is.
+    pub const SKIP_SLOWLOG: Self = Self(1 << 12);
 
-    const NAMES: [&'static str; 12] = [
+    const NAMES: [&'static str; 13] = [
         "write",
         "readonly",
         "denyoom",
@@ -68,6 +71,7 @@ impl Flags {
         "allow_busy",
         "blocking",
         "movablekeys",
+        "skip_slowlog",
     ];
 
     /// These and those.
@@ -143,6 +147,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Several commands as one.
+    Transactions,
     /// The connection.
     Connection,
     /// The server.
@@ -163,6 +169,7 @@ impl Group {
             Self::List => "list",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Transactions => "transactions",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -294,6 +301,7 @@ const COUNT: usize = string::SPECS.len()
     + set_of::SPECS.len()
     + zset::SPECS.len()
     + generic::SPECS.len()
+    + transactions::SPECS.len()
     + connection::SPECS.len()
     + server::SPECS.len()
     + cluster::SPECS.len();
@@ -311,6 +319,7 @@ const fn all() -> [Spec; COUNT] {
         set_of::SPECS,
         zset::SPECS,
         generic::SPECS,
+        transactions::SPECS,
         connection::SPECS,
         server::SPECS,
         cluster::SPECS,

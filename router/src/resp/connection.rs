@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use simplekv_resp::control::ClientCommand;
-use simplekv_resp::{Answer, Args, Body, Control, Parser, ProtocolError, Request, RequestLimits, Session, encode};
+use simplekv_resp::{
+    Answer, Args, Body, Collected, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Session, encode,
+};
 use simplekv_types::{Failure, ReadPolicy, Reply, SessionToken};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,6 +25,8 @@ use crate::shared::{Listed, Shared};
 const READ_BYTES: usize = 16 << 10;
 /// Replies are encoded up to this much ahead of what the client has taken.
 const WRITE_AHEAD_BYTES: usize = 256 << 10;
+
+const NOT_THROUGH_A_ROUTER: Failure = Failure::command("ERR this command is not supported through the router");
 
 /// Why a connection was ended by us, or broke.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,16 @@ enum Held {
     Last {
         turn: Turn,
         last: Last,
+    },
+    /// WATCH, before the keys are asked for.
+    Watch {
+        turn: Turn,
+        keys: Keys,
+    },
+    /// WATCH, until it is known what they are: the next request may be an EXEC that needs it.
+    Watching {
+        turn: Turn,
+        keys: Keys,
     },
 }
 
@@ -189,6 +203,10 @@ impl Connection {
 
     fn request(&mut self, args: Args) {
         let mut session = self.listed.session.lock();
+        if session.is_collecting() {
+            drop(session);
+            return self.collect(args);
+        }
         let words = args.clone();
         let parsed = Request::parse(args).and_then(|request| session.admit(request.spec).map(|()| request));
         let is_heard = session.hears(parsed.as_ref().ok());
@@ -213,6 +231,52 @@ impl Connection {
                 return self.pipeline.answer(turn, failure.into());
             }
         };
+        drop(session);
+        self.control(control, is_heard);
+    }
+
+    /// Takes up a request after MULTI.
+    fn collect(&mut self, args: Args) {
+        let mut session = self.listed.session.lock();
+        let is_heard = session.hears(None);
+        let collected = session.collect(args);
+        let protocol = session.protocol();
+        drop(session);
+        match collected {
+            Collected::Now(control) => self.control(control, is_heard),
+            Collected::Answered(reply) => {
+                let turn = self.pipeline.take_turn(protocol, is_heard, Class::Control);
+                self.pipeline.answer(turn, reply);
+            }
+            Collected::Exec(mut transaction) => {
+                transaction.answer(|control| self.answer_within(control));
+                match Task::exec(transaction) {
+                    Ok(task) => {
+                        let turn = self.pipeline.take_turn(protocol, is_heard, task.class());
+                        self.begin(Held::Task { turn, task });
+                    }
+                    Err(transaction) => {
+                        let turn = self.pipeline.take_turn(protocol, is_heard, Class::Control);
+                        self.pipeline.answer(turn, transaction.conclude(Reply::Array(Vec::new())));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers a control command that is part of a transaction.
+    fn answer_within(&self, control: &Control) -> Reply {
+        let facts = RouterFacts { shared: &self.shared, connection: self.number };
+        let answer = self.listed.session.lock().answer(control, &facts);
+        match answer {
+            Answer::Reply(reply) | Answer::Close(reply) => reply,
+            Answer::NotMine if matches!(control, Control::Wait { .. }) => self.followers_in_sync(),
+            Answer::NotMine => NOT_THROUGH_A_ROUTER.into(),
+        }
+    }
+
+    fn control(&mut self, control: Control, is_heard: bool) {
+        let mut session = self.listed.session.lock();
         let answer = session.answer(&control, &RouterFacts { shared: &self.shared, connection: self.number });
         // HELLO's own reply is in the protocol it chooses.
         let protocol = session.protocol();
@@ -235,10 +299,8 @@ impl Connection {
                 self.is_closing = true;
             }
             (Answer::NotMine, Control::Wait { .. }) => self.begin(Held::Last { turn, last: Last::Wait }),
-            (Answer::NotMine, _) => {
-                let failure = Failure::command("ERR this command is not supported through the router");
-                self.pipeline.answer(turn, failure.into());
-            }
+            (Answer::NotMine, Control::Watch { keys }) => self.begin(Held::Watch { turn, keys }),
+            (Answer::NotMine, _) => self.pipeline.answer(turn, NOT_THROUGH_A_ROUTER.into()),
         }
     }
 
@@ -252,19 +314,39 @@ impl Connection {
             Held::Task { turn, task } if self.pipeline.may_begin(&task) && self.take_place() => {
                 self.pipeline.begin(turn, task);
             }
+            Held::Watch { turn, keys } if self.pipeline.outstanding() == 0 && self.take_place() => {
+                self.pipeline.ask_versions(&keys);
+                self.held = Some(Held::Watching { turn, keys });
+            }
+            Held::Watching { turn, keys } => match self.pipeline.take_versions() {
+                None => self.held = Some(Held::Watching { turn, keys }),
+                Some(versions) => {
+                    let reply = match Session::watched(keys, versions) {
+                        Ok(watched) => {
+                            self.listed.session.lock().watch(watched);
+                            Reply::Ok
+                        }
+                        Err(reply) => reply,
+                    };
+                    self.pipeline.answer(turn, reply);
+                }
+            },
             held => self.held = Some(held),
         }
+    }
+
+    /// In the group that has fewest of them.
+    fn followers_in_sync(&self) -> Reply {
+        let followers = self.shared.topology().groups().iter().map(|group| group.in_sync.len()).min();
+        let followers = followers.unwrap_or(0).saturating_sub(1);
+        Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX))
     }
 
     /// Everything before it has been answered.
     fn conclude(&mut self, last: Last) -> Reply {
         match last {
-            Last::Wait => {
-                // What was acknowledged is on every in-sync replica already: there is nothing to wait for.
-                let followers = self.shared.topology().groups().iter().map(|group| group.in_sync.len()).min();
-                let followers = followers.unwrap_or(0).saturating_sub(1);
-                Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX))
-            }
+            // What was acknowledged is on every in-sync replica already: there is nothing to wait for.
+            Last::Wait => self.followers_in_sync(),
             Last::Read { policy, token } => {
                 self.pipeline.set_read_policy(policy);
                 token.iter().for_each(|token| self.pipeline.session().merge(token));
@@ -290,7 +372,8 @@ impl Connection {
             Some(Held::Task { task, .. }) => {
                 self.pipeline.may_begin(task) && self.places <= self.pipeline.outstanding()
             }
-            Some(Held::Last { .. }) | None => false,
+            Some(Held::Watch { .. }) => self.pipeline.outstanding() == 0 && self.places == 0,
+            Some(Held::Watching { .. } | Held::Last { .. }) | None => false,
         }
     }
 

@@ -7,11 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use simplekv_client::{Kind, Options, ReadPolicy, Session};
-use simplekv_resp::{Command, Protocol};
+use simplekv_resp::command::ObjectQuestion;
+use simplekv_resp::{Command, Keys, Protocol};
 use simplekv_types::{Reply, Slot};
 use smallvec::SmallVec;
 
@@ -71,6 +73,7 @@ enum Finished {
     Read { slot: Slot, turn: Turn, reply: Reply },
     InOrder { slot: Slot, writes: usize, replies: SmallVec<[(Turn, Reply); 1]> },
     Wide { turn: Turn, is_write: bool, reply: Reply },
+    Versions { replies: Vec<Reply> },
 }
 
 /// The requests of one connection.
@@ -96,6 +99,8 @@ pub(super) struct Pipeline {
     singles: usize,
     wide_reads: usize,
     wide_writes: usize,
+    /// What WATCH asked for.
+    versions: Option<Vec<Reply>>,
 }
 
 impl Pipeline {
@@ -117,6 +122,7 @@ impl Pipeline {
             singles: 0,
             wide_reads: 0,
             wide_writes: 0,
+            versions: None,
         }
     }
 
@@ -194,14 +200,44 @@ impl Pipeline {
                     self.fresh.push(slot);
                 }
             }
-            Task::Wide { command, kind } => {
+            Task::Wide { command, kind, part_of } => {
                 let is_write = kind == Kind::Write;
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) += 1;
-                let session = self.session.clone();
-                let future = run_wide(Arc::clone(&self.shared), session, turn, command, kind, self.options);
+                let (shared, session, options) = (Arc::clone(&self.shared), self.session.clone(), self.options);
+                let future = async move {
+                    let reply = wide::run(&shared, &session, command, kind, options).await;
+                    let reply = match part_of {
+                        Some(transaction) => transaction.conclude(reply),
+                        None => reply,
+                    };
+                    Finished::Wide { turn, is_write, reply }
+                };
                 self.running.push(future.boxed());
             }
         }
+    }
+
+    /// Asks what keys are, for WATCH. Nothing may be outstanding, and nothing may begin before [`Pipeline::take_versions`] tells.
+    pub(super) fn ask_versions(&mut self, keys: &Keys) {
+        debug_assert_eq!(self.outstanding(), 0, "a key is watched as those before left it");
+        self.wide_writes += 1;
+        let (session, options) = (self.session.clone(), self.options.read(ReadPolicy::Leader));
+        let keys = keys.clone();
+        let future = async move {
+            let version = |key: &Bytes| {
+                let command = Command::Object { key: key.clone(), question: ObjectQuestion::Version };
+                let words: Words = command.to_args().into_iter().collect();
+                let (slot, session) = (Slot::of_key(key), session.clone());
+                async move { session.execute(slot, words, Kind::Read, options).await.unwrap_or_else(error::reply) }
+            };
+            Finished::Versions { replies: futures::future::join_all(keys.iter().map(version)).await }
+        };
+        self.running.push(future.boxed());
+    }
+
+    /// What keys are, once it is known.
+    pub(super) fn take_versions(&mut self) -> Option<Vec<Reply>> {
+        self.versions.take()
     }
 
     /// Sends what was taken up.
@@ -262,6 +298,10 @@ impl Pipeline {
             Finished::Wide { turn, is_write, reply } => {
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) -= 1;
                 self.relay(turn, reply);
+            }
+            Finished::Versions { replies } => {
+                self.wide_writes -= 1;
+                self.versions = Some(replies);
             }
         }
     }
@@ -324,18 +364,6 @@ async fn in_order(session: Session, slot: Slot, mut queued: SmallVec<[Queued; 1]
     let results = session.execute_in_order(slot, commands, options).await;
     let replies = turns.into_iter().zip(results.into_iter().map(|result| result.unwrap_or_else(error::reply)));
     Finished::InOrder { slot, writes, replies: replies.collect() }
-}
-
-async fn run_wide(
-    shared: Arc<Shared>,
-    session: Session,
-    turn: Turn,
-    command: Command,
-    kind: Kind,
-    options: Options,
-) -> Finished {
-    let reply = wide::run(&shared, &session, command, kind, options).await;
-    Finished::Wide { turn, is_write: kind == Kind::Write, reply }
 }
 
 /// What a reply takes up in memory, roughly.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use simplekv_client::Kind;
-use simplekv_resp::{Args, Command};
+use simplekv_resp::{Args, Command, Transaction};
 use simplekv_types::{Failure, Slot};
 
 use crate::metrics::Class;
@@ -13,8 +13,8 @@ use crate::metrics::Class;
 pub(super) enum Task {
     /// All its keys lie in one slot.
     Single { slot: Slot, words: Words, kind: Kind, share: bool },
-    /// Concerns several slots.
-    Wide { command: Command, kind: Kind },
+    /// Concerns several slots, or is the part of EXEC that is about data.
+    Wide { command: Command, kind: Kind, part_of: Option<Box<Transaction>> },
 }
 
 /// A request's words, shared by all attempts to make it.
@@ -33,9 +33,24 @@ impl Task {
                 let share = matches!(command, Command::Get { .. } | Command::MGet { .. });
                 Ok(Self::Single { slot, words: args.into_iter().collect(), kind, share })
             }
-            Ok(None) => Ok(Self::Wide { command, kind }),
+            // Only who knows the groups can tell whether these belong to one.
+            Err(_) if matches!(command, Command::Atomic(_)) => Ok(Self::Wide { command, kind, part_of: None }),
             Err(failure) if command.scatter(|slot| slot).is_none() => Err(failure),
-            Err(_) => Ok(Self::Wide { command, kind }),
+            Ok(None) | Err(_) => Ok(Self::Wide { command, kind, part_of: None }),
+        }
+    }
+
+    /// What EXEC is to do, if that is more than answering.
+    pub(super) fn exec(transaction: Transaction) -> Result<Self, Transaction> {
+        let Some(command) = transaction.atomic() else { return Err(transaction) };
+        match command.slot() {
+            Ok(Some(slot)) if transaction.is_all_data() => Ok(Self::Single {
+                slot,
+                words: command.to_args().into_iter().collect(),
+                kind: Kind::Write,
+                share: false,
+            }),
+            _ => Ok(Self::Wide { command, kind: Kind::Write, part_of: Some(Box::new(transaction)) }),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures::StreamExt;
 use rand::seq::SliceRandom;
 use simplekv_client::{Client, Kind, Options, Target, Topology};
-use simplekv_resp::{Command, Scatter};
+use simplekv_resp::{Command, Scatter, several_groups};
 use simplekv_types::{Failure, GroupId, Reply, Slot};
 
 use super::scan;
@@ -28,6 +28,12 @@ pub(super) async fn run(shared: &Shared, client: &Client, command: Command, kind
         return scan::run(shared, client, scan, options).await;
     }
     let request = Wide { shared, client, kind, options };
+    if let Command::Atomic(_) = command {
+        return match one_group(&command, &topology) {
+            Ok(slot) => request.execute(Target::Slot(slot), &command).await,
+            Err(failure) => failure.into(),
+        };
+    }
     match cut(&command, &topology) {
         Some(scatter) => request.run_parts(scatter).await,
         None => request.run_everywhere(&command).await,
@@ -87,6 +93,17 @@ impl Wide<'_> {
         };
         let words: Words = command.to_args().into_iter().collect();
         self.client.execute(target, words, self.kind, self.options).await.unwrap_or_else(error::reply)
+    }
+}
+
+/// A slot of the group that all keys of a command belong to.
+fn one_group(command: &Command, topology: &Topology) -> Result<Slot, Failure> {
+    let group = |key: &[u8]| topology.owner(Slot::of_key(key)).map(|group| group.id);
+    let mut keys = command.keys();
+    let Some(first) = keys.next() else { return Ok(Slot::MIN) };
+    match keys.find(|key| group(key) != group(first)) {
+        Some(other) => Err(several_groups(first, other)),
+        None => Ok(Slot::of_key(first)),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use simplekv_resp::command::ObjectQuestion;
+use simplekv_resp::command::{ObjectQuestion, Version};
 use simplekv_resp::number::parse_i64;
-use simplekv_types::{Failure, GroupTime, Reply, ValueType};
+use simplekv_types::{Failure, GroupTime, Reply, Slot, ValueType};
 
 use crate::{Keyspace, View, elements, int, visible, visible_meta};
 
@@ -88,9 +88,19 @@ fn put_copy(from: &Bytes, to: &Bytes, keyspace: &mut dyn Keyspace, now: GroupTim
     Ok(())
 }
 
+/// Which of its states a key is in; `None` if it is not there.
+pub(crate) fn version_of(key: &[u8], view: &dyn View, now: GroupTime) -> Result<Option<Version>, Failure> {
+    let meta = visible_meta(key, view, now)?;
+    Ok(meta.map(|meta| Version { group: view.owner(Slot::of_key(key)), lsn: meta.version }))
+}
+
 pub(crate) fn object(key: &[u8], question: ObjectQuestion, view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
     let Some(meta) = visible_meta(key, view, now)? else { return Ok(Reply::Null) };
     match question {
+        ObjectQuestion::Version => {
+            let version = version_of(key, view, now)?;
+            Ok(version.map_or(Reply::Null, |version| Reply::text(version.to_string())))
+        }
         ObjectQuestion::RefCount => Ok(Reply::Int(1)),
         ObjectQuestion::IdleTime => Ok(Reply::Int(0)),
         ObjectQuestion::Freq => Err(Failure::command(

@@ -6,8 +6,9 @@
 use bytes::Bytes;
 use simplekv_collections::{Collection, Element};
 use simplekv_resp::Command;
-use simplekv_types::{Failure, GroupTime, Lsn, Reply, Slot, SlotRange, ValueType, limits};
+use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Reply, Slot, SlotRange, ValueType, limits};
 
+mod atomic;
 mod bits;
 mod counter;
 mod elements;
@@ -110,6 +111,9 @@ pub trait View {
     /// If it could not be read.
     fn element_value(&self, key: &[u8], element: &Element) -> Result<Bytes, Failure>;
 
+    /// The group whose keys those of a slot are; any if it is not served here.
+    fn owner(&self, slot: Slot) -> GroupId;
+
     /// The slots that are served here, in order.
     fn slots(&self) -> Vec<SlotRange>;
 
@@ -144,7 +148,8 @@ pub trait View {
 
 /// The keys of one group, to be changed by one command.
 ///
-/// A command that fails has changed nothing; one that never called any of these has turned out to be a read.
+/// A command that fails has changed nothing; one that never called any of these has turned out to be a read. Of several commands done
+/// as one, some may have changed keys before another one failed to read: the keyspace has to take that back.
 pub trait Keyspace: View {
     /// Gives a key a value and an expiry, whatever it held.
     fn put(&mut self, key: &Bytes, kind: ValueType, value: Bytes, expire_at: Option<GroupTime>);
@@ -222,6 +227,7 @@ fn evaluate(command: &Command, keyspace: &mut dyn Keyspace, now: GroupTime) -> R
         Command::Persist { key } => expiry::persist(key, keyspace, now),
         Command::Rename { from, to, if_absent } => keys::rename(from, to, *if_absent, keyspace, now),
         Command::Copy { from, to, replace } => keys::copy(from, to, *replace, keyspace, now),
+        Command::Atomic(commands) => atomic::execute(commands, keyspace, now),
         Command::Hash { key, ask } => hash::write(key, ask, keyspace, now),
         Command::List { key, ask } => list::write(key, ask, keyspace, now),
         Command::SetOf { key, ask } => set_of::write(key, ask, keyspace, now),

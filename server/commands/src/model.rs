@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use simplekv_collections::{At, Collection, Element, score_in};
-use simplekv_types::{Failure, GroupTime, Lsn, Slot, SlotRange, ValueType, limits};
+use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Slot, SlotRange, ValueType, limits};
 
 use crate::{Elements, Entry, Keyspace, Meta, View, position_of};
 
@@ -101,6 +101,10 @@ impl View for Model {
             At::Here(value) => Ok(value.clone()),
             At::Log(_) => Err(Failure::command("ERR a model has no log")),
         }
+    }
+
+    fn owner(&self, _slot: Slot) -> GroupId {
+        GroupId(1)
     }
 
     fn slots(&self) -> Vec<SlotRange> {

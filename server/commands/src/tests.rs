@@ -3,6 +3,7 @@ use simplekv_resp::{Body, Request, error_text};
 
 use super::*;
 
+mod atomic;
 mod list;
 mod set_of;
 
@@ -320,6 +321,10 @@ fn a_disk_that_fails_is_told_and_nothing_is_done() {
     struct Broken;
 
     impl View for Broken {
+        fn owner(&self, _slot: Slot) -> GroupId {
+            GroupId(1)
+        }
+
         fn get(&self, _key: &[u8]) -> Result<Option<Entry>, Failure> {
             Err(Failure::Corrupt { what: "segment 1".into() })
         }

@@ -46,8 +46,8 @@ impl<R: Respond> Group<R> {
             _ => (self.engine.log_end(), self.engine.last_time()),
         };
         let open = self.open.is_some();
-        let Self { engine, reader, builder, drafts, slots, .. } = self;
-        let keyspace = Turn::new(engine, reader, builder, drafts, slots.appended(), open);
+        let Self { engine, reader, builder, drafts, slots, id, .. } = self;
+        let keyspace = Turn::new(engine, reader, builder, drafts, *id, slots.appended(), open);
         let reply = commands::read_at_hour(&request.command, &keyspace, now, now.max(clock.wall()));
         if request.barrier { Outcome::Confirmed { reply, until } } else { Outcome::Observed { reply, until, follower } }
     }
@@ -121,8 +121,8 @@ impl<R: Respond> Group<R> {
 
     fn evaluate(&mut self, request: &GroupRequest, now: GroupTime) -> Result<Outcome, EncodeError> {
         let checkpoint = self.builder.checkpoint();
-        let Self { engine, reader, builder, drafts, slots, .. } = self;
-        let mut turn = Turn::new(engine, reader, builder, drafts, slots.appended(), true);
+        let Self { engine, reader, builder, drafts, slots, id, .. } = self;
+        let mut turn = Turn::new(engine, reader, builder, drafts, *id, slots.appended(), true);
         turn.value_bytes_max = self.value_bytes_max;
         turn.now = now;
         let reply = commands::write(&request.command, &mut turn, now);
@@ -130,6 +130,11 @@ impl<R: Respond> Group<R> {
         if let Some(error) = error {
             self.take_back(checkpoint);
             return Err(error);
+        }
+        if let (Reply::Error(failure), true) = (&reply, wrote) {
+            // Of several commands done as one, one could not read what it needed: those before it are not done either.
+            self.take_back(checkpoint);
+            return Ok(Outcome::Refused(failure.clone()));
         }
         if cleared {
             let ranges = self.slots.appended().ranges();

@@ -96,7 +96,7 @@ pub fn hold_still<T>(
     let begun = published.serving.begin(now);
     let fresh_as_of = published.serving.fresh_as_of(now);
     let owned = published.owned.load();
-    let view = AppliedView::new(reader.guard(), &owned);
+    let view = AppliedView::new(reader.guard(), group, &owned);
     // While the state is held still, so that it tells of all that is in it.
     let history = published.history.load();
     let applied = view.applied();

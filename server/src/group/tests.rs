@@ -2,6 +2,7 @@
 
 mod elements;
 mod positions;
+mod transactions;
 
 use std::cell::{Cell, RefCell};
 use std::io;

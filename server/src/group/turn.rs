@@ -7,7 +7,7 @@ use simplekv_collections::{Collection, Element as CollectionElement};
 use simplekv_commands::{self as commands, Elements, Keyspace, View};
 use simplekv_engine::record::{Element, Put, Record, Records};
 use simplekv_engine::{BatchBuilder, EncodeError, Engine, Pending, Reader};
-use simplekv_types::{Failure, GroupTime, Lsn, Slot, SlotRange, ValueType, limits};
+use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Slot, SlotRange, ValueType, limits};
 
 use super::SlotSet;
 use super::drafts::{Drafts, insert, replay};
@@ -49,10 +49,11 @@ impl<'a> Turn<'a> {
         reader: &'a Reader,
         builder: &'a mut BatchBuilder,
         drafts: &'a mut Drafts,
+        group: GroupId,
         slots: &'a SlotSet,
         open: bool,
     ) -> Self {
-        let applied = AppliedView::new(reader.guard(), slots);
+        let applied = AppliedView::new(reader.guard(), group, slots);
         let (builder, drafts) = (RefCell::new(builder), RefCell::new(drafts));
         Self {
             engine,
@@ -185,6 +186,10 @@ impl View for Turn<'_> {
 
     fn element_value(&self, key: &[u8], element: &CollectionElement) -> Result<Bytes, Failure> {
         self.applied.element_value(key, element)
+    }
+
+    fn owner(&self, slot: Slot) -> GroupId {
+        self.applied.owner(slot)
     }
 
     fn slots(&self) -> Vec<SlotRange> {

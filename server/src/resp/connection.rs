@@ -4,9 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use simplekv_resp::command::ObjectQuestion;
 use simplekv_resp::session::{Answer as SessionAnswer, Session};
-use simplekv_resp::{Body, Control, Parser, ProtocolError, Request, RequestLimits, encode};
+use simplekv_resp::{
+    Body, Collected, Command, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Transaction, encode,
+};
 use simplekv_types::{Failure, ReadPolicy, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,6 +18,7 @@ use tokio::time::Instant;
 use super::facts::NodeView;
 use crate::budget;
 use crate::dispatch::{Door, Operation, Seen};
+use crate::group::Answer;
 use crate::keyspace;
 use crate::metrics::Metrics;
 use crate::shared::Shared;
@@ -106,6 +110,9 @@ impl Connection<'_> {
     /// Takes up one request. False when the connection is to be closed.
     async fn take(&mut self, args: simplekv_resp::Args) -> io::Result<bool> {
         self.partial_since = None;
+        if self.session.is_collecting() {
+            return self.collect(args).await;
+        }
         let parsed = Request::parse(args).and_then(|request| self.session.admit(request.spec).map(|()| request));
         let heard = self.session.hears(parsed.as_ref().ok());
         match parsed {
@@ -126,7 +133,14 @@ impl Connection<'_> {
             Ok(Request { body: Body::Control(control), .. }) => {
                 // It may be about what stands before it: everything in its place.
                 self.execute().await?;
-                let stays = self.control(&control, heard);
+                let stays = match control {
+                    Control::Watch { keys } => {
+                        let reply = self.watch(keys).await;
+                        self.reply(&reply, heard);
+                        true
+                    }
+                    control => self.control(&control, heard),
+                };
                 self.send_if_long().await?;
                 return Ok(stays);
             }
@@ -135,15 +149,79 @@ impl Connection<'_> {
         Ok(true)
     }
 
+    /// Takes up one request after MULTI. False when the connection is to be closed.
+    async fn collect(&mut self, args: simplekv_resp::Args) -> io::Result<bool> {
+        let heard = self.session.hears(None);
+        let stays = match self.session.collect(args) {
+            Collected::Answered(reply) => {
+                self.reply(&reply, heard);
+                true
+            }
+            Collected::Exec(transaction) => {
+                let reply = self.exec(transaction).await;
+                self.reply(&reply, heard);
+                true
+            }
+            Collected::Now(control) => self.control(&control, heard),
+        };
+        self.send_if_long().await?;
+        Ok(stays)
+    }
+
+    /// Does what was collected since MULTI. Nothing stands before it: MULTI has seen to that.
+    async fn exec(&mut self, mut transaction: Transaction) -> Reply {
+        transaction.answer(|control| match self.session.answer(control, &self.view) {
+            SessionAnswer::Reply(reply) | SessionAnswer::Close(reply) => reply,
+            SessionAnswer::NotMine => self.own_answer(control),
+        });
+        let done = match transaction.atomic() {
+            None => Reply::Array(Vec::new()),
+            Some(atomic) => self.ask([Operation::plain(atomic)]).await.pop().unwrap_or(Reply::NullArray),
+        };
+        transaction.conclude(done)
+    }
+
+    /// Learns what keys are, so that EXEC can tell whether they have changed.
+    async fn watch(&mut self, keys: Keys) -> Reply {
+        let question = ObjectQuestion::Version;
+        let version = |key: &Bytes| Operation {
+            policy: ReadPolicy::Leader,
+            ..Operation::plain(Command::Object { key: key.clone(), question })
+        };
+        let versions = self.ask(keys.iter().map(version)).await;
+        match Session::watched(keys, versions) {
+            Ok(watched) => {
+                self.session.watch(watched);
+                Reply::Ok
+            }
+            Err(reply) => reply,
+        }
+    }
+
+    /// Executes operations of our own.
+    async fn ask(&mut self, operations: impl IntoIterator<Item = Operation>) -> Vec<Reply> {
+        let operations = operations.into_iter().map(Ok).collect();
+        let answers = self.shared.execute(Door::Resp, operations).finish(self.shared).await;
+        let reply = |answer: Answer| {
+            answer.seen.iter().for_each(|seen| self.session.observe(*seen));
+            answer.reply
+        };
+        answers.into_iter().map(reply).collect()
+    }
+
+    fn reply(&mut self, reply: &Reply, heard: bool) {
+        if heard {
+            encode::reply(reply, self.session.protocol(), &mut self.output);
+        }
+    }
+
     fn control(&mut self, control: &Control, heard: bool) -> bool {
         let (reply, stays) = match self.session.answer(control, &self.view) {
             SessionAnswer::Reply(reply) => (reply, true),
             SessionAnswer::Close(reply) => (reply, false),
             SessionAnswer::NotMine => (self.own_answer(control), true),
         };
-        if heard {
-            encode::reply(&reply, self.session.protocol(), &mut self.output);
-        }
+        self.reply(&reply, heard);
         stays
     }
 

@@ -31,6 +31,7 @@ mod paused_leader_answers_nothing_old;
 mod readme_session;
 mod router_speaks_redis;
 mod sessions_see_what_they_did;
+mod transactions;
 mod wiped_disk_rejoins;
 
 use std::time::Duration;

@@ -20,10 +20,15 @@ async fn nobody_acts_on_a_store_that_went_back_until_an_operator_decides() {
     cluster.etcd.restart_all().await.unwrap();
     cluster.healthy().await.unwrap();
     // What the backup does not know of.
-    for _ in 0..2 {
+    let mut transfers = 0;
+    while transfers < 2 {
         let leader = cluster.leader(GroupId(1)).await.unwrap().unwrap();
         let next = NODES.into_iter().find(|node| *node != leader).unwrap();
-        cluster.admin().unwrap().run(&format!("transfer-leader g1 --to {next}")).await.unwrap();
+        match cluster.admin().unwrap().run(&format!("transfer-leader g1 --to {next}")).await {
+            Ok(_) => transfers += 1,
+            // On a busy machine a leader may change by itself between the question and the order.
+            Err(error) => assert!(error.to_string().contains("does not lead g1 any more"), "{error}"),
+        }
     }
     kv.set("since", "2").await.unwrap();
     cluster.etcd.restore(&backup).unwrap();

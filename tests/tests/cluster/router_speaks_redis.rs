@@ -27,6 +27,34 @@ fields = {f'f{i}': str(i) for i in range(500)}
 assert r.hset('py:h', mapping=fields) == 500 and r.hgetall('py:h') == fields
 assert r.hincrby('py:h', 'f1', 41) == 42 and r.hmget('py:h', 'f1', 'none') == ['42', None]
 assert len(dict(r.hscan_iter('py:h', count=7))) == 500 and r.hdel('py:h', *fields) == 500 and not r.exists('py:h')
+assert r.rpush('py:l', *range(100)) == 100 and r.lrange('py:l', -2, -1) == ['98', '99'] and r.lpop('py:l', 2) == ['0', '1']
+assert r.linsert('py:l', 'before', '50', 'x') == 99 and r.lindex('py:l', 48) == 'x' and r.lmove('py:l', 'py:l') == '2'
+assert r.sadd('py:s', *range(50)) == 50 and r.smembers('py:s') == {str(i) for i in range(50)} and r.sismember('py:s', '7')
+assert len(r.spop('py:s', 10)) == 10 and r.scard('py:s') == 40 and len(list(r.sscan_iter('py:s', count=5))) == 40
+assert r.zadd('py:z', {f'm{i}': i / 2 for i in range(100)}) == 100 and r.zrank('py:z', 'm30') == 30
+assert r.zrange('py:z', 1, 2, byscore=True, withscores=True) == [('m2', 1.0), ('m3', 1.5), ('m4', 2.0)]
+assert r.zrevrange('py:z', 0, 0) == ['m99'] and r.zpopmin('py:z') == [('m0', 0.0)] and r.zincrby('py:z', 100, 'm1') == 100.5
+p = r.pipeline(transaction=True)
+p.set('{py}a', 1); p.lpush('{py}b', 'x'); p.incr('{py}a'); p.lpop('{py}a'); p.ping()
+done = p.execute(raise_on_error=False)
+assert done[:3] == [True, 1, 2] and 'WRONGTYPE' in str(done[3]) and done[4], done
+p = r.pipeline()
+p.watch('{py}a')
+before = int(p.get('{py}a'))
+r.incr('{py}a')
+p.multi(); p.set('{py}a', before + 100)
+try:
+    p.execute(); raise SystemExit('a watched key had changed')
+except redis.WatchError:
+    assert r.get('{py}a') == str(before + 1)
+assert r.transaction(lambda p: (int(p.get('{py}a')), p.multi(), p.incr('{py}a')), '{py}a') == [before + 2]
+across = [f'py:{i}' for i in range(50)]
+p = r.pipeline(transaction=True)
+for key in across: p.get(key)
+try:
+    p.execute(); raise SystemExit('a transaction over several groups was accepted')
+except redis.ResponseError as e:
+    assert 'py:0' in str(e) and 'CROSSSLOT' in str(e), e
 assert r.delete(*keys) == 200 and r.get('py:1') is None
 try:
     r.execute_command('NOSUCH'); raise SystemExit('an unknown command was accepted')
@@ -45,7 +73,15 @@ async fn redis_cli_redis_benchmark_and_redis_py_work_unchanged() {
         assert_eq!(redis("redis-cli", &router.resp, line).await.trim(), answer, "{line}");
     }
     // MSET writes ten keys at a time: a tenth of the requests.
-    for (tests, requests) in [("ping,set,get,incr", 200_000), ("hset", 100_000), ("mset", 20_000)] {
+    let lists = "lpush,rpush,lpop,rpop,lpush,lrange_100,lrange_300,lrange_500,lrange_600";
+    let loads = [
+        ("ping,set,get,incr", 200_000),
+        ("hset", 100_000),
+        ("mset", 20_000),
+        ("sadd,spop,zadd,zpopmin", 50_000),
+        (lists, 5000),
+    ];
+    for (tests, requests) in loads {
         let load = format!("-t {tests} -n {requests} -c 50 -P 16 -r 100000 -q");
         let said = redis("redis-benchmark", &router.resp, &load).await;
         for test in tests.split(',') {

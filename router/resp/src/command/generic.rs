@@ -145,6 +145,10 @@ pub(crate) fn object_freq(words: &mut Words<'_>) -> Parsed {
     object(words, ObjectQuestion::Freq)
 }
 
+pub(crate) fn object_version(words: &mut Words<'_>) -> Parsed {
+    object(words, ObjectQuestion::Version)
+}
+
 pub(crate) fn memory_usage(words: &mut Words<'_>) -> Parsed {
     let key = words.word()?;
     while let Some(option) = words.option() {

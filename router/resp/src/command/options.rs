@@ -137,6 +137,8 @@ pub enum ObjectQuestion {
     IdleTime,
     /// How often it is accessed, which is not kept.
     Freq,
+    /// Which of the key's states this is. Not known to Redis.
+    Version,
 }
 
 /// SCAN with its options.

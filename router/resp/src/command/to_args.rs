@@ -42,6 +42,7 @@ impl Command {
             | Self::BitOp { .. }
             | Self::BitField { .. } => return bit_args(self),
             Self::Hash { key, ask } => return ask.to_args(key),
+            Self::Atomic(atomic) => return atomic.to_args(),
             Self::List { key, ask } => return ask.to_args(key),
             Self::SetOf { key, ask } => return ask.to_args(key),
             Self::Zset { key, ask } => return ask.to_args(key),
@@ -217,6 +218,7 @@ fn object_name(question: ObjectQuestion) -> &'static str {
         ObjectQuestion::RefCount => "REFCOUNT",
         ObjectQuestion::IdleTime => "IDLETIME",
         ObjectQuestion::Freq => "FREQ",
+        ObjectQuestion::Version => "VERSION",
     }
 }
 

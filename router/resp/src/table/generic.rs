@@ -165,6 +165,12 @@ const OBJECT: &[Spec] = &[
     Spec::new("object|freq", 3, READ, Keys::SUBCOMMAND, parse::object_freq)
         .doc(GENERIC, "4.0.0", "key", "Is refused: frequencies of access are not kept.")
         .tips(CHANGES_BY_ITSELF),
+    Spec::new("object|version", 3, READ, Keys::SUBCOMMAND, parse::object_version).doc(
+        GENERIC,
+        "1.0.0",
+        "key",
+        "Answers which of the key's states this is. Not known to Redis.",
+    ),
     Spec::new("object|help", 2, HELP, Keys::NONE, help).doc(GENERIC, "6.2.0", "", "Answers what OBJECT can be asked."),
 ];
 

@@ -1,5 +1,7 @@
 //! Random requests: mostly sensible, some spoiled.
 
+use std::collections::VecDeque;
+
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -13,6 +15,8 @@ pub(crate) type Words = Vec<Vec<u8>>;
 pub(crate) struct Commands {
     rng: StdRng,
     now_millis: u64,
+    /// What comes before anything new.
+    planned: VecDeque<Words>,
 }
 
 const KEYS: &[&str] =
@@ -51,7 +55,7 @@ const PATTERNS: &[&str] =
 
 impl Commands {
     pub(crate) fn new(seed: u64, now_millis: u64) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed), now_millis }
+        Self { rng: StdRng::seed_from_u64(seed), now_millis, planned: VecDeque::new() }
     }
 
     fn pick(&mut self, from: &[&str]) -> String {
@@ -113,6 +117,54 @@ impl Commands {
     }
 
     pub(crate) fn next(&mut self) -> Words {
+        if self.planned.is_empty() && self.one_in(40) {
+            self.plan_transaction();
+        }
+        self.planned.pop_front().unwrap_or_else(|| self.single())
+    }
+
+    /// MULTI, some commands, and EXEC; or, now and then, senseless parts of that.
+    fn plan_transaction(&mut self) {
+        let mut plan =
+            |words: &[&str]| self.planned.push_back(words.iter().map(|word| word.as_bytes().to_vec()).collect());
+        let watched = KEYS[self.rng.random_range(0..KEYS.len())];
+        match self.rng.random_range(0..12) {
+            0 => return plan(&["exec"]),
+            1 => return plan(&["discard"]),
+            2 | 3 => plan(&["watch", watched, "nosuch"]),
+            4 => {
+                plan(&["watch", watched]);
+                plan(&["set", watched, "other"]);
+            }
+            5 => {
+                plan(&["watch", watched]);
+                plan(&["unwatch"]);
+                plan(&["hset", "h", "f1", "v"]);
+            }
+            _ => (),
+        }
+        plan(&["multi"]);
+        for _ in 0..self.rng.random_range(0..8) {
+            let words = match self.rng.random_range(0..25) {
+                0 => vec![b"multi".to_vec()],
+                1 => vec![b"watch".to_vec(), b"a".to_vec()],
+                2 => vec![b"ping".to_vec()],
+                3 => vec![b"echo".to_vec(), b"hello".to_vec()],
+                _ => self.single(),
+            };
+            // These are refused, for they are not about the keys of one group; and newer ones take a word more, see `agree`.
+            let differs = ["keys", "scan", "randomkey", "dbsize", "flushdb", "zrank", "zrevrank"]
+                .iter()
+                .any(|name| words[0].eq_ignore_ascii_case(name.as_bytes()));
+            if !differs {
+                self.planned.push_back(words);
+            }
+        }
+        let end = if self.one_in(8) { "discard" } else { "exec" };
+        self.planned.push_back(vec![end.as_bytes().to_vec()]);
+    }
+
+    fn single(&mut self) -> Words {
         let mut words = self.sensible();
         // Members of different scores are in no order that ranges of members mean anything in.
         let is_scored = words.iter().any(|word| word == zset::LEXICAL) && words.contains(&"0".to_owned());

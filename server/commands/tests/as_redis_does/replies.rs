@@ -1,14 +1,18 @@
 //! Every reply is compared with a real Redis'.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use simplekv_commands::{Model, write};
+use simplekv_resp::command::ObjectQuestion;
 use simplekv_resp::decode::{Decoder, Frame};
 use simplekv_resp::table::keys_of;
-use simplekv_resp::{Args, Body, Parser, Protocol, Request, encode};
+use simplekv_resp::{
+    Answer as SessionAnswer, Args, Body, Collected, Command, Control, Parser, Protocol, Request, Session, encode,
+};
 use simplekv_types::{Failure, GroupTime, Reply};
 
 use crate::commands::{Commands, Words};
 use crate::process::{Connection, Redis};
+use crate::table::Nobody;
 
 /// What is asked at once, at one time.
 const CHUNK: usize = 50;
@@ -17,10 +21,17 @@ const CHUNKS: usize = 220;
 /// Asks our own implementation, over the same bytes a client would send and receive.
 struct Ours {
     keyspace: Model,
+    session: Session,
     protocol: Protocol,
 }
 
 impl Ours {
+    fn new(protocol: Protocol) -> Self {
+        // Redis' own limit of a value, so that the same requests exceed it.
+        let keyspace = Model::new().with_value_limit(512 << 20);
+        Self { keyspace, session: Session::new(1, String::new(), String::new(), false, 0), protocol }
+    }
+
     fn ask(&mut self, words: &Words, now: GroupTime) -> Frame {
         let mut bytes = BytesMut::new();
         encode::request(words, &mut bytes);
@@ -28,26 +39,57 @@ impl Ours {
     }
 
     fn ask_raw(&mut self, bytes: &[u8], now: GroupTime) -> Frame {
-        let parsed = match Parser::default().next(&mut BytesMut::from(bytes)) {
-            Ok(args) => parsed(args.expect("the request is complete")),
-            Err(error) => Err(error.into()),
-        };
-        let reply = match parsed {
-            Ok(Request { body: Body::Data(command), .. }) => {
-                let before = self.keyspace.changes();
-                let reply = write(&command, &mut self.keyspace, now);
-                let changed = self.keyspace.changes() != before;
-                self.keyspace.check();
-                assert!(!changed || command.is_write(), "{command:?} is not a write and changed something");
-                assert!(!changed || !matches!(reply, Reply::Error(_)), "{command:?} failed and changed something");
-                reply
-            }
-            Ok(Request { spec, .. }) => panic!("{} is not about data", spec.name),
-            Err(failure) => failure.into(),
+        let reply = match Parser::default().next(&mut BytesMut::from(bytes)) {
+            Ok(args) => self.answer(args.expect("the request is complete"), now),
+            Err(error) => Failure::from(error).into(),
         };
         let mut bytes = BytesMut::new();
         encode::reply(&reply, self.protocol, &mut bytes);
         Decoder::new().next(&mut bytes).unwrap().expect("a reply is complete")
+    }
+
+    /// What a node does with a request.
+    fn answer(&mut self, args: Args, now: GroupTime) -> Reply {
+        if self.session.is_collecting() {
+            return match self.session.collect(args) {
+                Collected::Answered(reply) => reply,
+                Collected::Exec(mut transaction) => {
+                    transaction.answer(|control| match self.session.answer(control, &Nobody) {
+                        SessionAnswer::Reply(reply) => reply,
+                        other => panic!("{other:?}"),
+                    });
+                    let atomic = transaction.atomic();
+                    let done = atomic.map_or(Reply::Array(Vec::new()), |command| self.execute(&command, now));
+                    transaction.conclude(done)
+                }
+                Collected::Now(control) => panic!("{control:?} is not about data"),
+            };
+        }
+        match parsed(args) {
+            Ok(Request { body: Body::Data(command), .. }) => self.execute(&command, now),
+            Ok(Request { body: Body::Control(Control::Watch { keys }), .. }) => {
+                let question = ObjectQuestion::Version;
+                let version = |key: &Bytes| self.execute(&Command::Object { key: key.clone(), question }, now);
+                let versions: Vec<Reply> = keys.iter().map(version).collect();
+                self.session.watch(Session::watched(keys, versions).unwrap());
+                Reply::Ok
+            }
+            Ok(Request { body: Body::Control(control), .. }) => match self.session.answer(&control, &Nobody) {
+                SessionAnswer::Reply(reply) => reply,
+                other => panic!("{other:?}"),
+            },
+            Err(failure) => failure.into(),
+        }
+    }
+
+    fn execute(&mut self, command: &Command, now: GroupTime) -> Reply {
+        let before = self.keyspace.changes();
+        let reply = write(command, &mut self.keyspace, now);
+        let changed = self.keyspace.changes() != before;
+        self.keyspace.check();
+        assert!(!changed || command.is_write(), "{command:?} is not a write and changed something");
+        assert!(!changed || !matches!(reply, Reply::Error(_)), "{command:?} failed and changed something");
+        reply
     }
 }
 
@@ -210,22 +252,34 @@ fn seed(default: u64) -> u64 {
 
 fn compare(protocol: Protocol, seed: u64) {
     let redis = Redis::start();
-    let mut connection = redis.connect();
+    // Its own, for the other one may be in the middle of a transaction.
+    let (mut connection, mut clock) = (redis.connect(), redis.connect());
     connection.ask(&format!("HELLO {}", protocol.number()));
-    // Redis' own limit of a value, so that the same requests exceed it.
-    let mut ours = Ours { keyspace: Model::new().with_value_limit(512 << 20), protocol };
-    let mut commands = Commands::new(seed, time_millis(&mut connection));
+    let mut ours = Ours::new(protocol);
+    // The requests since MULTI.
+    let mut collected: Vec<Words> = Vec::new();
+    let mut commands = Commands::new(seed, time_millis(&mut clock));
     for chunk in 0..CHUNKS {
-        let now = GroupTime(time_millis(&mut connection));
+        let now = GroupTime(time_millis(&mut clock));
         let requests: Vec<Words> = (0..CHUNK).map(|_| commands.next()).collect();
         let replies = connection.ask_all(&requests);
         for (words, theirs) in requests.iter().zip(&replies) {
             let ours = ours.ask(words, now);
             let line: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
-            assert!(
-                agree(words, &ours, theirs),
-                "seed {seed}, chunk {chunk}: {line:?}\n  ours:  {ours:?}\n  Redis: {theirs:?}"
-            );
+            let agreed = match (words[0].as_slice(), &ours, theirs) {
+                (b"exec", Frame::Array(ours), Frame::Array(theirs)) => {
+                    let replies = ours.iter().zip(theirs);
+                    ours.len() == theirs.len()
+                        && collected.iter().zip(replies).all(|(words, (ours, theirs))| agree(words, ours, theirs))
+                }
+                _ => agree(words, &ours, theirs),
+            };
+            match (words[0].as_slice(), theirs) {
+                (b"multi", Frame::Status(_)) | (b"exec" | b"discard", _) => collected.clear(),
+                (_, Frame::Status(status)) if status == "QUEUED" => collected.push(words.clone()),
+                _ => (),
+            }
+            assert!(agreed, "seed {seed}, chunk {chunk}: {line:?}\n  ours:  {ours:?}\n  Redis: {theirs:?}");
         }
     }
 }
@@ -233,7 +287,7 @@ fn compare(protocol: Protocol, seed: u64) {
 #[test]
 fn bytes_that_are_no_request_are_refused_as_redis_refuses_them() {
     let redis = Redis::start();
-    let mut ours = Ours { keyspace: Model::new(), protocol: Protocol::Resp2 };
+    let mut ours = Ours::new(Protocol::Resp2);
     for bytes in [
         "*x\r\n",
         "*\r\n",
@@ -261,7 +315,7 @@ fn bytes_that_are_no_request_are_refused_as_redis_refuses_them() {
 fn lines_are_cut_into_words_as_redis_cuts_them() {
     let redis = Redis::start();
     let mut connection = redis.connect();
-    let mut ours = Ours { keyspace: Model::new(), protocol: Protocol::Resp2 };
+    let mut ours = Ours::new(Protocol::Resp2);
     for line in [
         "set k v",
         "  SET\tk   v  ",

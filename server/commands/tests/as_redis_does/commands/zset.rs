@@ -122,7 +122,8 @@ impl Commands {
         match self.rng.random_range(0..16) {
             0..=5 => ("zadd", self.zadd()),
             6 => {
-                let pairs = (0..self.rng.random_range(1..4)).flat_map(|_| ["0".to_owned(), self.scored_member()]).collect();
+                let pairs =
+                    (0..self.rng.random_range(1..4)).flat_map(|_| ["0".to_owned(), self.scored_member()]).collect();
                 ("zadd", [vec![LEXICAL.to_owned()], pairs].concat())
             }
             7 | 8 => ("zincrby", vec![key, self.score(), self.scored_member()]),
