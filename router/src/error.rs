@@ -1,5 +1,7 @@
 //! From the client's errors to what each protocol calls them. The only place that makes an error of either protocol from one.
 
+use std::fmt;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -69,9 +71,21 @@ impl Problem {
         Self { status, code, detail: detail.into() }
     }
 
-    /// Whether it is not the request's fault.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.status.is_server_error()
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The same, saying what part of the request it is about.
+    pub(crate) fn about(self, part: &str) -> Self {
+        Self { detail: format!("{part}: {}", self.detail), ..self }
     }
 
     pub(crate) fn not_found() -> Self {
@@ -82,6 +96,12 @@ impl Problem {
         let told = failure.code().told();
         let status = StatusCode::from_u16(told.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self::new(status, told.name, failure.to_string())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.detail)
     }
 }
 

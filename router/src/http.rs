@@ -1,8 +1,16 @@
-//! The HTTP port: keys, metrics, health, and a page that shows the cluster.
+//! The HTTP port: keys in two manners, metrics, health, and a page that shows the cluster.
 
+mod batch;
+mod etag;
 mod health;
 mod keys;
+mod kv_store;
 mod page;
+mod path;
+mod query;
+mod routes;
+mod session;
+mod write;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,7 +21,6 @@ use std::time::Duration;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::routing::get;
 use axum::{BoxError, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -48,13 +55,8 @@ fn routes(shared: &Arc<Shared>) -> Router {
             Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long")
         }))
         .timeout(patience);
-    Router::new()
-        .route("/v2/keys/{*key}", get(keys::get).put(keys::put).delete(keys::delete))
+    routes::router()
         .layer(DefaultBodyLimit::max(limits.request_bytes))
-        .route("/", get(page::page))
-        .route("/metrics", get(health::metrics))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no_such_path", "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path knows other methods")

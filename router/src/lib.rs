@@ -4,6 +4,7 @@
 //! is answered in its order and takes effect in its order per slot; what concerns different slots proceeds at the same time.
 
 mod config;
+pub mod environment;
 mod error;
 mod facts;
 mod http;

@@ -1,5 +1,6 @@
 //! `simplekv-router`: one address for clients that know nothing of slots.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,7 +41,14 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the way a program speaks to whoever started it")]
 fn main() -> ExitCode {
     let args = Args::parse();
-    let settings = match configure(&args) {
+    let environment = match simplekv_router::environment::translated(std::env::vars_os().collect()) {
+        Ok(environment) => environment,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::from(2);
+        }
+    };
+    let settings = match configure(&args, environment) {
         Ok(_) if args.check_config => {
             println!("the configuration is valid");
             return ExitCode::SUCCESS;
@@ -64,8 +72,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn configure(args: &Args) -> Result<(Settings, String), Problems> {
-    let environment = std::env::vars_os();
+fn configure(args: &Args, environment: Vec<(OsString, OsString)>) -> Result<(Settings, String), Problems> {
     let (settings, loaded) =
         simplekv_conf::load_checked(args.config.as_deref(), environment, &args.settings, Settings::check)?;
     Ok((settings, loaded.describe()))

@@ -1,41 +1,14 @@
 //! The HTTP port, spoken to byte by byte.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected should fail there")]
 
 mod harness;
 
 use std::time::Duration;
 
+use harness::http::ask;
 use harness::mock_cluster::{MockCluster, Verdict};
 use harness::{Redis, router, router_with};
 use simplekv_client::Failure;
-use simplekv_router::{Limits, Router};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-struct Reply {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Reply {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-}
-
-async fn ask(router: &Router, request: &str, body: &[u8]) -> Reply {
-    let mut stream = TcpStream::connect(router.http_address()).await.unwrap();
-    let head = format!("{request} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-    stream.write_all(head.as_bytes()).await.unwrap();
-    // A server that refuses a body need not read it.
-    let _ = stream.write_all(body).await;
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes).await;
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-    Reply { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head, body: bytes[end + 4..].to_vec() }
-}
+use simplekv_router::Limits;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_are_put_got_and_deleted_as_they_are() {

@@ -55,6 +55,7 @@ impl Keyspace {
             b"STRLEN" => int(found.map_or(0, |value| value.len())),
             b"INCRBY" => self.incr(key, found, number(&arg(2))),
             b"INCR" => self.incr(key, found, 1),
+            b"DELEX" => int(usize::from(found.as_ref() == args.get(3) && self.remove(&key))),
             b"DEL" | b"UNLINK" => int(args[1..].iter().filter(|key| self.remove(key)).count()),
             b"EXISTS" | b"TOUCH" => int(args[1..].iter().filter(|key| self.values.contains_key(&key[..])).count()),
             b"MGET" => Reply::Array(
@@ -89,7 +90,8 @@ impl Keyspace {
     fn set(&mut self, key: Vec<u8>, found: Option<Bytes>, args: &[Bytes]) -> Reply {
         let options: Vec<Vec<u8>> = args[3..].iter().map(|word| word.to_ascii_uppercase()).collect();
         let has = |word: &[u8]| options.iter().any(|option| option == word);
-        if has(b"NX") && found.is_some() || has(b"XX") && found.is_none() {
+        let differs = || has(b"IFEQ") && found.as_ref() != args.get(4);
+        if has(b"NX") && found.is_some() || has(b"XX") && found.is_none() || differs() {
             return Reply::Null;
         }
         if !has(b"KEEPTTL") {

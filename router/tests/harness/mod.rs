@@ -5,6 +5,8 @@
 #[path = "../../../client/tests/mock_cluster/mod.rs"]
 pub mod mock_cluster;
 
+pub mod http;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

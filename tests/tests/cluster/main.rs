@@ -21,6 +21,7 @@ mod graceful_stop_hands_over;
 mod groups_recover_from_losing_everybody;
 mod hashes;
 mod hot_key;
+mod http_in_both_manners;
 mod identities_are_kept_or_given_up;
 mod load;
 mod local_cluster;

@@ -15,7 +15,7 @@ struct Confined {
     why: &'static str,
 }
 
-const RULES: [Confined; 11] = [
+const RULES: [Confined; 12] = [
     Confined {
         tokens: &["async", "await"],
         within: &[
@@ -136,6 +136,12 @@ const RULES: [Confined; 11] = [
         within: &["server", "router", "client", "deploy"],
         only_in: &["server/src/clock.rs", "server/src/node.rs"],
         why: "false clocks and disks are for tests: no program that is meant for use can be told to have them",
+    },
+    Confined {
+        tokens: &[".nest(", ".nest_service(", ".route(", ".route_service("],
+        within: &["router/src"],
+        only_in: &["router/src/http/routes.rs"],
+        why: "its table of routes is compared with the OpenAPI document; what is not in it would be documented nowhere",
     },
     Confined {
         tokens: &["sleep(", "sleep_until(", "backon::"],
