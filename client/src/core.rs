@@ -19,6 +19,7 @@ use crate::balance::Balance;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lane::Surroundings;
+use crate::listener::Listener;
 use crate::pool::{Bounds, Places, Pool};
 use crate::sequence::{Sequence, WriteNumber};
 use crate::session::{Answered, Floor, Ledger};
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) slots: Arc<SlotCache>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) listener: Listener,
     sequence: Arc<Sequence>,
     flights: Arc<Flights>,
     balance: Balance,
@@ -66,6 +68,7 @@ impl Core {
     pub(crate) fn new(config: Config, transport: Arc<dyn Transport>) -> Self {
         let slots = Arc::new(SlotCache::new());
         let stats = Arc::<Stats>::default();
+        let listener = Listener::new(Arc::clone(&transport));
         let surroundings =
             Surroundings { transport, slots: Arc::clone(&slots), stats: Arc::clone(&stats), backoff: config.backoff };
         let bounds = Bounds { lanes_per_node: config.lanes_per_node, in_flight_per_node: config.in_flight_per_node };
@@ -74,6 +77,7 @@ impl Core {
             slots,
             pool: Arc::new(Pool::new(surroundings, bounds)),
             stats,
+            listener,
             sequence: Sequence::new(simplekv_types::ClientId(rand::random())),
             flights: Arc::default(),
             balance: Balance::new(),
@@ -344,6 +348,7 @@ impl Core {
         self.is_ended.store(true, Ordering::Release);
         self.ending.notify_waiters();
         self.pool.clear();
+        self.listener.clear();
     }
 
     fn is_ended(&self) -> bool {
@@ -351,7 +356,7 @@ impl Core {
     }
 
     /// Waits until no more attempts are made.
-    async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         let ending = self.ending.notified();
         if !self.is_ended() {
             ending.await;

@@ -52,6 +52,7 @@ mod core;
 mod error;
 mod key;
 mod lane;
+mod listener;
 mod options;
 mod pool;
 mod request;
@@ -65,6 +66,7 @@ mod slot_cache;
 mod stats;
 mod topology;
 mod transport;
+mod waiting;
 mod watcher;
 
 pub use backoff::Backoff;

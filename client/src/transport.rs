@@ -23,6 +23,9 @@ pub(crate) trait Transport: Send + Sync + 'static {
     /// Asks one node for the topology.
     fn topology(&self, address: Arc<str>) -> BoxFuture<'static, Result<Topology, TransportError>>;
 
+    /// Opens a stream on which the node at this address says what it was asked to say when it happens.
+    fn listen(&self, address: Arc<str>) -> BoxFuture<'static, Result<ListenLink, TransportError>>;
+
     /// Asks one node to push the topology whenever it changes, beginning with the present one.
     fn watch(&self, address: Arc<str>, known: u64) -> BoxFuture<'static, Result<Updates, TransportError>>;
 }
@@ -33,6 +36,22 @@ pub(crate) struct LaneLink {
     /// The greatest frame the node takes, in bytes.
     pub(crate) frame_bytes_max: usize,
     pub(crate) replies: Pin<Box<dyn Stream<Item = Result<ReplyFrame, TransportError>> + Send>>,
+}
+
+/// An open stream of what a node was asked to tell. Dropping both ends closes it.
+pub(crate) struct ListenLink {
+    pub(crate) asks: mpsc::UnboundedSender<ListenAsk>,
+    /// The numbers of what has happened.
+    pub(crate) events: Pin<Box<dyn Stream<Item = Result<u64, TransportError>> + Send>>,
+}
+
+/// What a node is asked to tell.
+#[derive(Debug)]
+pub(crate) enum ListenAsk {
+    /// Once, when one of the keys has elements.
+    Wait { id: u64, keys: Vec<Bytes> },
+    /// Not any more.
+    Stop { id: u64 },
 }
 
 /// Pushed topologies.

@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::pool::Bounds;
-    use crate::transport::{LaneLink, Updates};
+    use crate::transport::{LaneLink, ListenLink, Updates};
 
     /// A node that begins every watch and ends it after one sign of life.
     #[derive(Default)]
@@ -165,6 +165,10 @@ mod tests {
 
     impl Transport for Fickle {
         fn open_lane(&self, address: Arc<str>) -> BoxFuture<'static, Result<LaneLink, TransportError>> {
+            async { Err(error(address)) }.boxed()
+        }
+
+        fn listen(&self, address: Arc<str>) -> BoxFuture<'static, Result<ListenLink, TransportError>> {
             async { Err(error(address)) }.boxed()
         }
 

@@ -70,6 +70,7 @@ fn fitting_of<'a>(
 fn parts(command: &Command) -> &[Command] {
     match command {
         Command::Atomic(atomic) => &atomic.commands,
+        Command::Blocking(blocking) => std::slice::from_ref(&*blocking.attempt),
         command => std::slice::from_ref(command),
     }
 }

@@ -13,6 +13,7 @@ use crate::group::{Report, SlotSet, Submission};
 use crate::history::{History, Standing};
 use crate::host::Responder;
 use crate::serving::Serving;
+use crate::waiters::Waiters;
 
 /// Submissions waiting for a group's turn; beyond, requests are refused before anything is done.
 pub(crate) const SUBMISSIONS: usize = 1024;
@@ -28,6 +29,8 @@ pub struct Published {
     pub owned: ArcSwap<SlotSet>,
     /// The history the applied log belongs to.
     pub history: ArcSwap<History>,
+    /// Who waits for elements of the group's keys.
+    pub waiters: Arc<Waiters>,
 }
 
 /// One hosted group.

@@ -30,6 +30,7 @@ mod rpc;
 mod serving;
 mod shared;
 mod view;
+mod waiters;
 
 pub use history::{History, Standing};
 pub use hosted::Published;

@@ -22,6 +22,7 @@ use crate::shared::Shared;
 pub(crate) mod admin;
 mod data;
 mod kv;
+mod listen;
 mod replication;
 pub(crate) mod status;
 mod topology;

@@ -9,9 +9,9 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
-use simplekv_resp::Command;
 use simplekv_resp::command::{HashCommand, ListCommand, SetOfCommand, ZsetCommand};
-use simplekv_types::{ClusterId, Failure, GroupId, NodeId, RunId, Tick, limits};
+use simplekv_resp::{Command, Keys};
+use simplekv_types::{ClusterId, Failure, GroupId, NodeId, RunId, Slot, Tick, limits};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use crate::config::{Config, Limits};
 use crate::hosted::Hosted;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
+use crate::waiters::Waiter;
 
 /// One node's shared state. Readers never wait for each other.
 #[derive(Debug)]
@@ -187,6 +188,13 @@ impl Shared {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Waits for elements of keys, which belong to one group; `None` if it is not hosted here.
+    pub(crate) fn wait_for<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) -> Option<Waiter> {
+        let keys: Keys = keys.cloned().collect();
+        let owner = self.routing().owner(Slot::of_key(keys.first()?))?;
+        Some(self.hosted(owner)?.published().waiters.wait(keys))
     }
 
     /// Refuses what is too large to be stored before anything is done about it.

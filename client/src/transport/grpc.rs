@@ -12,11 +12,11 @@ use simplekv_proto::v1::topology_client::TopologyClient;
 use simplekv_proto::{FRAME_BYTES_MAX, v1};
 use simplekv_types::limits::LANE_MESSAGE_BYTES_MAX;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{LaneLink, Transport, Updates, wire};
+use super::{LaneLink, ListenLink, Transport, Updates, wire};
 use crate::error::TransportError;
 use crate::topology::Topology;
 
@@ -66,6 +66,18 @@ impl Grpc {
         Ok(LaneLink { frames, frame_bytes_max, replies })
     }
 
+    async fn listen(self, address: Arc<str>) -> Result<ListenLink, TransportError> {
+        let connect = async {
+            let mut client = DataClient::new(self.channel(&address).await?);
+            let (asks, waiting) = mpsc::unbounded_channel();
+            let stream = client.listen(UnboundedReceiverStream::new(waiting).map(wire::listen)).await;
+            Ok((asks, stream.map_err(|status| lost(&address, status))?.into_inner()))
+        };
+        let (asks, events) = within(self.connect * 2, &address, connect).await?;
+        let events = events.map(move |event| event.map(|event| event.id).map_err(|status| lost(&address, status)));
+        Ok(ListenLink { asks, events: events.boxed() })
+    }
+
     async fn ask(self, address: Arc<str>) -> Result<Topology, TransportError> {
         let answer = async {
             let mut client = TopologyClient::new(self.channel(&address).await?).max_decoding_message_size(usize::MAX);
@@ -98,6 +110,10 @@ impl Grpc {
 impl Transport for Grpc {
     fn open_lane(&self, address: Arc<str>) -> BoxFuture<'static, Result<LaneLink, TransportError>> {
         Grpc::open_lane(*self, address).boxed()
+    }
+
+    fn listen(&self, address: Arc<str>) -> BoxFuture<'static, Result<ListenLink, TransportError>> {
+        Grpc::listen(*self, address).boxed()
     }
 
     fn topology(&self, address: Arc<str>) -> BoxFuture<'static, Result<Topology, TransportError>> {

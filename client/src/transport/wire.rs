@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use simplekv_proto::convert::{Malformed, cluster_id};
 use simplekv_proto::v1;
+use simplekv_proto::v1::listen_request::Ask;
 use simplekv_types::{
     Epoch, GroupId, GroupTime, NodeAddresses, NodeId, Position, Reply, Slot, SlotMapVersion, SlotRange,
 };
 
-use super::{Frame, OpReply, ReplyFrame, Update, WireOp};
+use super::{Frame, ListenAsk, OpReply, ReplyFrame, Update, WireOp};
 use crate::topology::{Group, Node, Topology, process_millis};
 
 pub(super) fn frame(frame: Frame) -> v1::RequestFrame {
@@ -29,6 +30,14 @@ fn op(op: WireOp) -> v1::Op {
         seen: op.seen.map(Into::into),
         group: op.group.map_or(0, |group| group.0),
     }
+}
+
+pub(super) fn listen(ask: ListenAsk) -> v1::ListenRequest {
+    let (id, ask) = match ask {
+        ListenAsk::Wait { id, keys } => (id, Ask::Wait(v1::WaitForElements { keys })),
+        ListenAsk::Stop { id } => (id, Ask::Stop(v1::StopListening {})),
+    };
+    v1::ListenRequest { id, ask: Some(ask) }
 }
 
 pub(super) fn replies(frame: v1::ReplyFrame) -> ReplyFrame {

@@ -83,6 +83,11 @@ impl Topology for Services {
 #[tonic::async_trait]
 impl Data for Services {
     type CallStream = BoxStream<v1::ReplyFrame>;
+    type ListenStream = BoxStream<v1::Event>;
+
+    async fn listen(&self, _: Request<Streaming<v1::ListenRequest>>) -> Result<Response<Self::ListenStream>, Status> {
+        Err(Status::unimplemented("nothing happens here"))
+    }
 
     async fn call(&self, request: Request<Streaming<v1::RequestFrame>>) -> Result<Response<Self::CallStream>, Status> {
         let (frames, replies) = mpsc::channel(64);

@@ -13,6 +13,7 @@ use crate::table::{self, Spec};
 
 pub(crate) mod atomic;
 pub(crate) mod bits;
+pub(crate) mod blocking;
 pub(crate) mod generic;
 pub(crate) mod hash;
 pub(crate) mod list;
@@ -25,6 +26,7 @@ pub(crate) mod zset;
 
 pub use atomic::{Atomic, Version, Watched, several_groups};
 pub use bits::{BitFieldStep, BitInteger, BitOperation, BitRange, Overflow};
+pub use blocking::Blocking;
 pub use hash::HashCommand;
 pub use list::{ListCommand, ListEnd};
 pub use options::{
@@ -222,6 +224,8 @@ pub enum Command {
     },
     /// What EXEC runs.
     Atomic(Atomic),
+    /// BLPOP and its like.
+    Blocking(Blocking),
     /// INCR, DECR, INCRBY, DECRBY.
     IncrBy {
         /// The key.
@@ -376,7 +380,11 @@ impl Command {
             Self::MSet { pairs } | Self::MSetNx { pairs } => pairs,
             _ => &[],
         };
-        let parts = if let Self::Atomic(atomic) = self { Some(atomic.keys()) } else { None };
+        let parts = match self {
+            Self::Atomic(atomic) => Some(atomic.keys()),
+            Self::Blocking(blocking) => Some(blocking.keys()),
+            _ => None,
+        };
         let own = one.into_iter().chain(two).chain(many).chain(pairs.iter().map(|(key, _)| key));
         own.chain(parts.into_iter().flatten())
     }
@@ -413,6 +421,7 @@ impl Command {
             | Self::Rename { .. }
             | Self::Copy { .. }
             | Self::Atomic(_)
+            | Self::Blocking(_)
             | Self::FlushAll => true,
             Self::BitField { steps, .. } => !steps.iter().all(|step| matches!(step, BitFieldStep::Get(_))),
             Self::Hash { ask, .. } => ask.is_write(),

@@ -132,7 +132,9 @@ impl Connection {
             self.take_up();
             // Replies that are handed out make room for requests that have arrived already. Others get their turn in between.
             let goes_on = self.hand_out() && self.may_take_up();
-            if self.is_closing && self.pipeline.len() == 0 && self.output.is_empty() {
+            // Whoever goes away while it waits, or has to, gets nothing more: what it would take is somebody else's then.
+            let is_done = self.pipeline.len() == 0 && self.output.is_empty();
+            if self.is_closing && (is_done || self.pipeline.is_blocked()) {
                 return Ok(writer.shutdown().await?);
             }
             let (wants_bytes, wants_place) = (self.wants_bytes(), self.wants_place());
@@ -142,7 +144,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 written = writer.write_buf(&mut self.output), if !self.output.is_empty() => self.on_written(written?),
-                () = self.pipeline.progress(), if self.pipeline.outstanding() > 0 => (),
+                () = self.pipeline.progress(), if self.pipeline.outstanding() > 0 || self.pipeline.is_blocked() => (),
                 read = reader.read_buf(&mut self.input), if wants_bytes => self.on_read(read?),
                 permit = shared.admission.acquire(), if wants_place => if let Ok(permit) = permit {
                     permit.forget();
@@ -307,14 +309,19 @@ impl Connection {
     /// Begins a request, or holds it if it may not begin yet.
     fn begin(&mut self, held: Held) {
         match held {
-            Held::Last { turn, last } if self.pipeline.outstanding() == 0 => {
+            Held::Last { turn, last } if self.pipeline.outstanding() == 0 && !self.pipeline.is_blocked() => {
                 let reply = self.conclude(last);
                 self.pipeline.answer(turn, reply);
+            }
+            Held::Task { turn, task: task @ Task::Blocking { .. } } if self.pipeline.may_begin(&task) => {
+                self.pipeline.begin(turn, task);
             }
             Held::Task { turn, task } if self.pipeline.may_begin(&task) && self.take_place() => {
                 self.pipeline.begin(turn, task);
             }
-            Held::Watch { turn, keys } if self.pipeline.outstanding() == 0 && self.take_place() => {
+            Held::Watch { turn, keys }
+                if self.pipeline.outstanding() == 0 && !self.pipeline.is_blocked() && self.take_place() =>
+            {
                 self.pipeline.ask_versions(&keys);
                 self.held = Some(Held::Watching { turn, keys });
             }
@@ -406,7 +413,8 @@ impl Connection {
     }
 
     fn wants_bytes(&self) -> bool {
-        self.is_drained && self.may_take_up()
+        // Of a client that waits it matters whether it goes away, whatever it sends meanwhile.
+        self.is_drained && self.may_take_up() || self.pipeline.is_blocked() && self.input.len() < READ_BYTES
     }
 
     fn on_read(&mut self, count: usize) {

@@ -74,6 +74,7 @@ enum Finished {
     InOrder { slot: Slot, writes: usize, replies: SmallVec<[(Turn, Reply); 1]> },
     Wide { turn: Turn, is_write: bool, reply: Reply },
     Versions { replies: Vec<Reply> },
+    Blocking { turn: Turn, reply: Reply },
 }
 
 /// The requests of one connection.
@@ -101,6 +102,8 @@ pub(super) struct Pipeline {
     wide_writes: usize,
     /// What WATCH asked for.
     versions: Option<Vec<Reply>>,
+    /// Whether a request waits for something to be there. It takes no place of the router's and may wait for ever; nothing else runs.
+    is_blocked: bool,
 }
 
 impl Pipeline {
@@ -123,6 +126,7 @@ impl Pipeline {
             wide_reads: 0,
             wide_writes: 0,
             versions: None,
+            is_blocked: false,
         }
     }
 
@@ -163,6 +167,11 @@ impl Pipeline {
         self.singles + self.wide_reads + self.wide_writes
     }
 
+    /// Whether nothing goes on before somebody else does something.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
     /// Takes the next turn for a request.
     pub(super) fn take_turn(&mut self, protocol: Protocol, is_heard: bool, class: Class) -> Turn {
         self.pending.push_back(Pending { reply: None, protocol, is_heard, class });
@@ -179,7 +188,11 @@ impl Pipeline {
 
     /// Whether a request may join those under way.
     pub(super) fn may_begin(&self, task: &Task) -> bool {
+        if self.is_blocked {
+            return false;
+        }
         match (task, task.is_write()) {
+            (Task::Blocking { .. }, _) => self.outstanding() == 0,
             (Task::Single { .. }, false) => self.wide_writes == 0,
             (Task::Single { .. }, true) => self.wide_writes == 0 && self.wide_reads == 0,
             (Task::Wide { .. }, false) => self.writes == 0 && self.wide_writes == 0,
@@ -199,6 +212,15 @@ impl Pipeline {
                 if queue.waiting.len() == 1 {
                     self.fresh.push(slot);
                 }
+            }
+            Task::Blocking { tries, keys, timeout } => {
+                self.is_blocked = true;
+                let (session, options) = (self.session.clone(), self.options);
+                let future = async move {
+                    let found = session.execute_when_there(&tries, &keys, timeout, options).await;
+                    Finished::Blocking { turn, reply: found.unwrap_or_else(error::reply) }
+                };
+                self.running.push(future.boxed());
             }
             Task::Wide { command, kind, part_of } => {
                 let is_write = kind == Kind::Write;
@@ -297,6 +319,10 @@ impl Pipeline {
             }
             Finished::Wide { turn, is_write, reply } => {
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) -= 1;
+                self.relay(turn, reply);
+            }
+            Finished::Blocking { turn, reply } => {
+                self.is_blocked = false;
                 self.relay(turn, reply);
             }
             Finished::Versions { replies } => {

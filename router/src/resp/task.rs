@@ -1,9 +1,11 @@
 //! What a data command asks of the cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use simplekv_client::Kind;
+use simplekv_resp::command::Blocking;
 use simplekv_resp::{Args, Command, Transaction};
 use simplekv_types::{Failure, Slot};
 
@@ -13,6 +15,8 @@ use crate::metrics::Class;
 pub(super) enum Task {
     /// All its keys lie in one slot.
     Single { slot: Slot, words: Words, kind: Kind, share: bool },
+    /// Waits until there is something to be found.
+    Blocking { tries: Vec<(Slot, Words)>, keys: Vec<Bytes>, timeout: Option<Duration> },
     /// Concerns several slots, or is the part of EXEC that is about data.
     Wide { command: Command, kind: Kind, part_of: Option<Box<Transaction>> },
 }
@@ -27,6 +31,9 @@ impl Task {
     /// [`Failure::CrossSlot`] if the keys lie in different slots and the command cannot be cut.
     pub(super) fn of(command: Command, args: Args) -> Result<Self, Failure> {
         let kind = if command.is_write() { Kind::Write } else { Kind::Read };
+        if let Command::Blocking(blocking) = &command {
+            return Self::blocking(&command, blocking);
+        }
         match command.slot() {
             Ok(Some(slot)) => {
                 // Hot keys are read with these; other reads are too rare to be worth a look at who else is reading.
@@ -54,10 +61,23 @@ impl Task {
         }
     }
 
+    fn blocking(command: &Command, blocking: &Blocking) -> Result<Self, Failure> {
+        let tries = match command.slot() {
+            Ok(_) => vec![command.clone()],
+            Err(failure) => blocking.one_by_one().ok_or(failure)?,
+        };
+        let with_slot = |command: Command| {
+            let slot = command.keys().next().map_or(Slot::MIN, |key| Slot::of_key(key));
+            (slot, command.to_args().into_iter().collect())
+        };
+        let tries = tries.into_iter().map(with_slot).collect();
+        Ok(Self::Blocking { tries, keys: command.keys().cloned().collect(), timeout: blocking.timeout })
+    }
+
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Single { kind: Kind::Read, .. } => Class::Read,
-            Self::Single { kind: Kind::Write, .. } => Class::Write,
+            Self::Single { kind: Kind::Write, .. } | Self::Blocking { .. } => Class::Write,
             Self::Wide { .. } => Class::Wide,
         }
     }
@@ -65,6 +85,7 @@ impl Task {
     pub(super) fn is_write(&self) -> bool {
         match self {
             Self::Single { kind, .. } | Self::Wide { kind, .. } => *kind == Kind::Write,
+            Self::Blocking { .. } => true,
         }
     }
 }

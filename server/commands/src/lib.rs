@@ -10,6 +10,7 @@ use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Reply, Slot, SlotRange, V
 
 mod atomic;
 mod bits;
+mod blocking;
 mod counter;
 mod elements;
 mod expiry;
@@ -227,6 +228,7 @@ fn evaluate(command: &Command, keyspace: &mut dyn Keyspace, now: GroupTime) -> R
         Command::Persist { key } => expiry::persist(key, keyspace, now),
         Command::Rename { from, to, if_absent } => keys::rename(from, to, *if_absent, keyspace, now),
         Command::Copy { from, to, replace } => keys::copy(from, to, *replace, keyspace, now),
+        Command::Blocking(blocking) => blocking::attempt(blocking, keyspace, now),
         Command::Atomic(commands) => atomic::execute(commands, keyspace, now),
         Command::Hash { key, ask } => hash::write(key, ask, keyspace, now),
         Command::List { key, ask } => list::write(key, ask, keyspace, now),

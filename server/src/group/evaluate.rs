@@ -126,7 +126,7 @@ impl<R: Respond> Group<R> {
         turn.value_bytes_max = self.value_bytes_max;
         turn.now = now;
         let reply = commands::write(&request.command, &mut turn, now);
-        let Effects { wrote, cleared, expired_early, error } = turn.end();
+        let Effects { wrote, cleared, begun, expired_early, error } = turn.end();
         if let Some(error) = error {
             self.take_back(checkpoint);
             return Err(error);
@@ -136,6 +136,8 @@ impl<R: Respond> Group<R> {
             self.take_back(checkpoint);
             return Ok(Outcome::Refused(failure.clone()));
         }
+        // What they try now is evaluated behind this, in a later turn.
+        begun.iter().for_each(|key| self.published.waiters.wake(key));
         if cleared {
             let ranges = self.slots.appended().ranges();
             self.push_slots(SlotChangeKind::Clear, 0, &ranges);

@@ -28,6 +28,8 @@ pub(super) struct Turn<'a> {
     expired_early: Cell<bool>,
     wrote: bool,
     cleared: bool,
+    /// Keys that somebody may wait for.
+    begun: Vec<Bytes>,
     error: Option<EncodeError>,
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Effects {
     pub(super) wrote: bool,
     /// Whether everything was.
     pub(super) cleared: bool,
+    /// Lists and sorted sets that were not there, or not such.
+    pub(super) begun: Vec<Bytes>,
     /// Whether a key was seen as expired that whoever reads what the log holds so far still sees.
     pub(super) expired_early: bool,
     /// What did not fit.
@@ -67,13 +71,14 @@ impl<'a> Turn<'a> {
             expired_early: Cell::new(false),
             wrote: false,
             cleared: false,
+            begun: Vec::new(),
             error: None,
         }
     }
 
     pub(super) fn end(self) -> Effects {
-        let Self { wrote, cleared, error, expired_early, .. } = self;
-        Effects { wrote, cleared, expired_early: expired_early.get(), error }
+        let Self { wrote, cleared, begun, error, expired_early, .. } = self;
+        Effects { wrote, cleared, begun, expired_early: expired_early.get(), error }
     }
 
     fn note_expiry(&self, expire_at: Option<GroupTime>) {
@@ -236,6 +241,9 @@ impl Keyspace for Turn<'_> {
         let incarnation = self.drafts.get_mut().next_incarnation(slot, self.applied.incarnation(slot));
         let version = self.push_life(key, kind, incarnation, expire_at);
         let collection = Collection::new(kind, incarnation);
+        if matches!(kind, ValueType::List | ValueType::Zset) {
+            self.begun.push(key.clone());
+        }
         self.drafts.get_mut().put(key.clone(), Elements { collection, expire_at, version });
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use simplekv_resp::command::ObjectQuestion;
+use simplekv_resp::command::{Blocking, ObjectQuestion};
 use simplekv_resp::session::{Answer as SessionAnswer, Session};
 use simplekv_resp::{
     Body, Collected, Command, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Transaction, encode,
@@ -117,6 +117,10 @@ impl Connection<'_> {
         let heard = self.session.hears(parsed.as_ref().ok());
         match parsed {
             Err(failure) => self.operations.push(Err(failure)),
+            Ok(Request { body: Body::Data(Command::Blocking(blocking)), .. }) => {
+                self.execute().await?;
+                return self.block(blocking, heard).await;
+            }
             Ok(Request { body: Body::Data(command), .. }) => {
                 if command.is_keyspace_wide() && !command.is_write() {
                     // It sees what stands before it.
@@ -179,6 +183,41 @@ impl Connection<'_> {
             Some(atomic) => self.ask([Operation::plain(atomic)]).await.pop().unwrap_or(Reply::NullArray),
         };
         transaction.conclude(done)
+    }
+
+    /// Tries until there is something to be found, the time is up, or the keys are another node's. False when the client is gone.
+    async fn block(&mut self, blocking: Blocking, heard: bool) -> io::Result<bool> {
+        self.send().await?;
+        let deadline = blocking.timeout.map(|timeout| Instant::now() + timeout);
+        let command = Command::Blocking(blocking);
+        let mut routing = self.shared.routing_changes();
+        let waiter = self.shared.wait_for(command.keys());
+        let reply = loop {
+            routing.mark_unchanged();
+            let reply = self.ask([Operation::plain(command.clone())]).await.pop().unwrap_or(Blocking::NOTHING);
+            let Some(waiter) = waiter.as_ref().filter(|_| Blocking::is_nothing(&reply)) else { break reply };
+            let time_is_up = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = waiter.woken() => (),
+                // The group may have another leader: trying tells where it is.
+                changed = routing.changed() => if changed.is_err() { return Ok(false) },
+                () = time_is_up => break Blocking::NOTHING,
+                () = self.shared.stopping().cancelled() => return Ok(false),
+                // What the client sends now waits; what matters is whether it goes away.
+                read = self.stream.read_buf(&mut self.input), if self.input.len() < READ_BYTES => {
+                    if read? == 0 {
+                        return Ok(false);
+                    }
+                }
+            }
+        };
+        self.reply(&reply, heard);
+        Ok(true)
     }
 
     /// Learns what keys are, so that EXEC can tell whether they have changed.

@@ -23,13 +23,15 @@ use crate::budget;
 use crate::dispatch::{Door, Execution, Operation, Seen};
 use crate::group::Answer;
 use crate::metrics::Metrics;
-use crate::rpc::status;
+use crate::rpc::{listen, status};
 use crate::shared::Shared;
 
 /// Frames of one lane that may wait at a time; further ones stay in the stream's flow control.
 const FRAMES_AT_ONCE: usize = 64;
 /// Frames of replies made and not yet sent.
 const REPLY_FRAMES_AT_ONCE: usize = 16;
+/// Events made and not yet sent.
+const EVENTS_AT_ONCE: usize = 64;
 /// Replies are cut into frames of this many bytes; a greater reply travels alone.
 const REPLY_FRAME_BYTES: usize = 1 << 20;
 /// Greatest reply: a client takes no greater frame, and there must be room around it.
@@ -52,6 +54,7 @@ impl DataService {
 #[tonic::async_trait]
 impl Data for DataService {
     type CallStream = ReceiverStream<Result<v1::ReplyFrame, Status>>;
+    type ListenStream = ReceiverStream<Result<v1::Event, Status>>;
 
     async fn call(&self, request: Request<Streaming<v1::RequestFrame>>) -> Result<Response<Self::CallStream>, Status> {
         let (sender, replies) = mpsc::channel(REPLY_FRAMES_AT_ONCE);
@@ -60,6 +63,16 @@ impl Data for DataService {
         let mut response = Response::new(ReceiverStream::new(replies));
         response.metadata_mut().insert(FRAME_BYTES_MAX, self.frame_bytes_max.into());
         Ok(response)
+    }
+
+    async fn listen(
+        &self,
+        request: Request<Streaming<v1::ListenRequest>>,
+    ) -> Result<Response<Self::ListenStream>, Status> {
+        let (sender, events) = mpsc::channel(EVENTS_AT_ONCE);
+        let listening = listen::serve(Arc::clone(&self.shared), request.into_inner(), sender);
+        tokio::spawn(self.shared.stopping().clone().run_until_cancelled_owned(listening));
+        Ok(Response::new(ReceiverStream::new(events)))
     }
 }
 

@@ -48,6 +48,7 @@ try:
 except redis.WatchError:
     assert r.get('{py}a') == str(before + 1)
 assert r.transaction(lambda p: (int(p.get('{py}a')), p.multi(), p.incr('{py}a')), '{py}a') == [before + 2]
+assert list(r.blpop(['{py}none', '{py}b'], timeout=1)) == ['{py}b', 'x'] and r.brpop('{py}none', timeout=0.05) is None
 across = [f'py:{i}' for i in range(50)]
 p = r.pipeline(transaction=True)
 for key in across: p.get(key)

@@ -39,7 +39,7 @@ async fn transfer(connection: &mut RespConnection, turn: usize) {
     if from == to {
         return;
     }
-    let last = if turn % 2 == 0 {
+    let last = if turn.is_multiple_of(2) {
         let (take, give) = (format!("DECRBY account:{from} {amount}"), format!("INCRBY account:{to} {amount}"));
         ask_all(connection, &["MULTI", &take, &give, "EXEC"]).await.pop().unwrap()
     } else {

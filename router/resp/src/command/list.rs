@@ -227,7 +227,7 @@ pub(crate) fn ltrim(words: &mut Words<'_>) -> Parsed {
     ask(words.word()?, ListCommand::Trim { start: words.integer()?, end: words.integer()? })
 }
 
-fn end(words: &mut Words<'_>) -> Result<ListEnd, Failure> {
+pub(super) fn end(words: &mut Words<'_>) -> Result<ListEnd, Failure> {
     match words.word()?.to_ascii_lowercase().as_slice() {
         b"left" => Ok(ListEnd::Left),
         b"right" => Ok(ListEnd::Right),

@@ -43,6 +43,7 @@ impl Command {
             | Self::BitField { .. } => return bit_args(self),
             Self::Hash { key, ask } => return ask.to_args(key),
             Self::Atomic(atomic) => return atomic.to_args(),
+            Self::Blocking(blocking) => return blocking.to_args(),
             Self::List { key, ask } => return ask.to_args(key),
             Self::SetOf { key, ask } => return ask.to_args(key),
             Self::Zset { key, ask } => return ask.to_args(key),

@@ -1,7 +1,7 @@
 //! The rows of the commands on lists.
 
 use super::{Flags, Group, KeyPositions as Keys, Spec};
-use crate::command::list as parse;
+use crate::command::{blocking, list as parse};
 
 const READ: Flags = Flags::READONLY;
 const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST);
@@ -13,6 +13,11 @@ const LIST: Group = Group::List;
 const OF_EACH: &str = "O(log N) for each element";
 const LOG: &str = "O(log N) in the number of elements";
 const ALL: &str = "O(N) in the number of elements";
+
+const WAIT: Flags = Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::BLOCKING);
+const WAIT_WRITE: Flags = WAIT.and(Flags::DENYOOM);
+const KEYS: Keys = Keys::new(1, -2, 1);
+const EACH_KEY: &str = "O(1) for each key, and O(log N) for each element";
 
 pub(super) const SPECS: &[Spec] = &[
     Spec::new("llen", 2, FAST_READ, Keys::ONE, parse::llen).doc(
@@ -89,4 +94,50 @@ pub(super) const SPECS: &[Spec] = &[
             "Takes elements out of the first of several lists that is there, and answers its key and them.",
         )
         .complexity("O(K) in the number of keys, and O(log N) for each element"),
+    Spec::new("blpop", -3, WAIT, KEYS, blocking::blpop)
+        .doc(
+            LIST,
+            "2.0.0",
+            "key [key ...] timeout",
+            "Takes the first element out of the first of several lists that has any, waiting for one.",
+        )
+        .complexity(EACH_KEY),
+    Spec::new("brpop", -3, WAIT, KEYS, blocking::brpop)
+        .doc(
+            LIST,
+            "2.0.0",
+            "key [key ...] timeout",
+            "Takes the last element out of the first of several lists that has any, waiting for one.",
+        )
+        .complexity(EACH_KEY),
+    Spec::new("blmove", 6, WAIT_WRITE, Keys::TWO, blocking::blmove)
+        .doc(
+            LIST,
+            "6.2.0",
+            "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
+            "Moves an element from one list to another and answers it, waiting for one.",
+        )
+        .complexity(LOG),
+    Spec::new("brpoplpush", 4, WAIT_WRITE, Keys::TWO, blocking::brpoplpush)
+        .doc(
+            LIST,
+            "2.2.0",
+            "source destination timeout",
+            "Moves the last element of a list to the begin of another and answers it, waiting for one.",
+        )
+        .complexity(LOG),
+    Spec::new(
+        "blmpop",
+        -5,
+        Flags::WRITE.and(Flags::MOVABLE_KEYS).and(Flags::BLOCKING),
+        Keys::NONE.and_counted(2),
+        blocking::blmpop,
+    )
+    .doc(
+        LIST,
+        "7.0.0",
+        "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
+        "Takes elements out of the first of several lists that has any, waiting for one.",
+    )
+    .complexity(EACH_KEY),
 ];

@@ -1,7 +1,7 @@
 //! The rows of the commands on sorted sets.
 
 use super::{Flags, Group, KeyPositions as Keys, Spec};
-use crate::command::zset as parse;
+use crate::command::{blocking, zset as parse};
 
 const READ: Flags = Flags::READONLY;
 const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST);
@@ -27,6 +27,10 @@ const BY_SCORE_DOWN: &str = "key max min [WITHSCORES] [LIMIT offset count]";
 const SOURCES: &str = "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]";
 const SOURCES_STORED: &str =
     "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]";
+
+const WAIT: Flags = FAST_TAKE.and(Flags::NOSCRIPT).and(Flags::BLOCKING);
+const KEYS: Keys = Keys::new(1, -2, 1);
+const EACH_KEY: &str = "O(1) for each key, and O(log N) for each member";
 
 pub(super) const SPECS: &[Spec] = &[
     Spec::new("zcard", 2, FAST_READ, Keys::ONE, parse::zcard).doc(
@@ -185,4 +189,34 @@ pub(super) const SPECS: &[Spec] = &[
             "Stores the members of a set that are in none of several others and answers how many there are.",
         )
         .complexity(COMBINED),
+    Spec::new("bzpopmin", -3, WAIT, KEYS, blocking::bzpopmin)
+        .doc(
+            ZSET,
+            "5.0.0",
+            "key [key ...] timeout",
+            "Takes the member with the lowest score out of the first of several sets that has any, waiting for one.",
+        )
+        .complexity(EACH_KEY),
+    Spec::new("bzpopmax", -3, WAIT, KEYS, blocking::bzpopmax)
+        .doc(
+            ZSET,
+            "5.0.0",
+            "key [key ...] timeout",
+            "Takes the member with the highest score out of the first of several sets that has any, waiting for one.",
+        )
+        .complexity(EACH_KEY),
+    Spec::new(
+        "bzmpop",
+        -5,
+        TAKE.and(Flags::MOVABLE_KEYS).and(Flags::BLOCKING),
+        Keys::NONE.and_counted(2),
+        blocking::bzmpop,
+    )
+    .doc(
+        ZSET,
+        "7.0.0",
+        "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
+        "Takes members out of the first of several sets that has any, waiting for one.",
+    )
+    .complexity(EACH_KEY),
 ];

@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+mod blocking;
 mod list;
 mod set_of;
 mod zset;
@@ -175,7 +176,7 @@ impl Commands {
     }
 
     fn spoil(&mut self, words: &mut Vec<String>) {
-        if set_of::must_stay(words) {
+        if set_of::must_stay(words) || blocking::must_stay(words) {
             return;
         }
         let at = self.rng.random_range(0..words.len());
@@ -193,6 +194,7 @@ impl Commands {
             2 => self.number_command(),
             3 => self.bit_command(),
             4 | 5 => self.hash_command(),
+            6 if self.one_in(6) => self.blocking_command(),
             6 | 7 => self.list_command(),
             8 | 9 => self.set_of_command(),
             10 | 11 => self.zset_command(),

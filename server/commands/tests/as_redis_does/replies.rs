@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use simplekv_commands::{Model, write};
-use simplekv_resp::command::ObjectQuestion;
+use simplekv_resp::command::{Blocking, ObjectQuestion};
 use simplekv_resp::decode::{Decoder, Frame};
 use simplekv_resp::table::keys_of;
 use simplekv_resp::{
@@ -66,6 +66,11 @@ impl Ours {
             };
         }
         match parsed(args) {
+            // Nobody else does anything: waiting brings nothing.
+            Ok(Request { body: Body::Data(command @ Command::Blocking(_)), .. }) => match self.execute(&command, now) {
+                reply if Blocking::is_nothing(&reply) => Blocking::NOTHING,
+                reply => reply,
+            },
             Ok(Request { body: Body::Data(command), .. }) => self.execute(&command, now),
             Ok(Request { body: Body::Control(Control::Watch { keys }), .. }) => {
                 let question = ObjectQuestion::Version;

@@ -9,7 +9,7 @@ const KEYS: &[&str] = &["l", "{t}l", "list", "{t}list"];
 const ELEMENTS: &[&str] = &["a", "b", "c", "d", "", "7"];
 
 impl Commands {
-    fn list_key(&mut self) -> String {
+    pub(super) fn list_key(&mut self) -> String {
         if self.one_in(15) { self.key() } else { self.pick(KEYS) }
     }
 

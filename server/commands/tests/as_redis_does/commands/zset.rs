@@ -16,7 +16,7 @@ const BOUNDS: &[&str] = &["-inf", "+inf", "(1", "(-1", "0", "2.5", "(", "foo", "
 const MEMBER_BOUNDS: &[&str] = &["-", "+", "[m1", "(m1", "[m3", "(m10", "[", "(", "m", "", "[m12", "(n", "[zz"];
 
 impl Commands {
-    fn zset_key(&mut self) -> String {
+    pub(super) fn zset_key(&mut self) -> String {
         if self.one_in(15) { self.key() } else { self.pick(KEYS) }
     }
 
