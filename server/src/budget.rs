@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 use simplekv_resp::Command;
-use simplekv_resp::command::{BitFieldStep, HashCommand, ListCommand, Set, SetOfCommand, ZsetCommand};
+use simplekv_resp::command::{
+    BitFieldStep, GeoCommand, HashCommand, HyperLogLogCommand, ListCommand, Set, SetOfCommand, Sort, ZsetCommand,
+};
 use simplekv_types::{Failure, Slot};
 
 use crate::dispatch::Operation;
@@ -52,7 +54,8 @@ fn fitting_of<'a>(
     for command in commands {
         for command in command.into_iter().flat_map(parts) {
             // What stands before a command in the pipeline may be what it reads.
-            let reply = told(command).map(|key| stored(key).saturating_add(written)).fold(0, usize::saturating_add);
+            let known = told(command).map(|key| stored(key).saturating_add(written)).fold(0, usize::saturating_add);
+            let reply = if tells_unnamed_keys(command) { usize::MAX } else { known };
             total = total.saturating_add(reply);
             if total > limit && count > 0 {
                 return count;
@@ -90,6 +93,7 @@ fn told(command: &Command) -> impl Iterator<Item = &[u8]> {
             ask: ListCommand::Index { .. } | ListCommand::Pop { count: None, .. } | ListCommand::Move { .. },
             ..
         } => (1, 1),
+        Command::Sort(Sort { gets, store: None, .. }) => (1, gets.len().max(1)),
         command if tells_all_elements(command) => (usize::MAX, 1),
         _ => (0, 1),
     };
@@ -130,8 +134,15 @@ fn tells_all_elements(command: &Command) -> bool {
                 | ZsetCommand::Pop { .. }
                 | ZsetCommand::MPop { .. }
         ),
+        Command::Geo { ask, .. } => matches!(ask, GeoCommand::Search { .. }),
+        Command::Sort(sort) => sort.store.is_none(),
         _ => false,
     }
+}
+
+/// Whether the reply may hold values of keys that the command does not name, of which nobody knows how long they are.
+fn tells_unnamed_keys(command: &Command) -> bool {
+    matches!(command, Command::Sort(sort) if sort.store.is_none() && sort.tells_others())
 }
 
 /// Whether what some of its keys hold may be what another of them holds afterwards.
@@ -143,8 +154,13 @@ fn moves(command: &Command) -> bool {
             | Command::List { ask: ListCommand::Move { .. }, .. }
             | Command::SetOf { ask: SetOfCommand::Store { .. } | SetOfCommand::Move { .. }, .. }
             | Command::Zset { ask: ZsetCommand::Store { .. } | ZsetCommand::RangeStore { .. }, .. }
+            | Command::Geo { ask: GeoCommand::SearchStore { .. } | GeoCommand::RadiusStore { .. }, .. }
+            | Command::Sort(Sort { store: Some(_), .. })
     )
 }
+
+/// Longest value of a HyperLogLog: 2^14 registers of 6 bits, and what stands before them.
+const HYPERLOGLOG_BYTES_MAX: usize = 16 + (6 << 14) / 8;
 
 /// How much longer than all that is stored the command can make a value, or all elements of a key together.
 fn longest_made(command: &Command) -> usize {
@@ -156,6 +172,12 @@ fn longest_made(command: &Command) -> usize {
         Command::List { ask: ListCommand::Push { elements, .. }, .. } => all(&mut elements.iter()),
         Command::SetOf { ask: SetOfCommand::Add { members }, .. } => all(&mut members.iter()),
         Command::Zset { ask: ZsetCommand::Add { pairs, .. }, .. } => all(&mut pairs.iter().map(|(_, member)| member)),
+        Command::Geo { ask: GeoCommand::Add { places, .. }, .. } => all(&mut places.iter().map(|(_, member)| member)),
+        Command::HyperLogLog { ask: HyperLogLogCommand::Add { .. } | HyperLogLogCommand::Merge { .. }, .. } => {
+            HYPERLOGLOG_BYTES_MAX
+        }
+        // What is told of an element may be of any length, and told as often as it likes.
+        Command::Sort(Sort { gets, store: Some(_), .. }) if !gets.is_empty() => usize::MAX,
         // It fills up what lies before.
         Command::SetRange { offset, value, .. } => {
             value.len().saturating_add(usize::try_from(*offset).unwrap_or(usize::MAX))
@@ -220,6 +242,7 @@ mod tests {
         let long = "v".repeat(900);
         assert_eq!(fitting(&[&format!("SET a {long}"), "GET a", "GET a"]), 2);
         assert_eq!(fitting(&["SETRANGE a 5000 x", "GET b", "GET a"]), 1, "the gap is filled up");
+        assert_eq!(fitting(&["PFADD a x", "PFCOUNT a", "GET a", "GET a"]), 2, "one element makes a long value");
         assert_eq!(fitting(&["RENAME a900 b", "GET b", "GET b"]), 2);
         assert_eq!(fitting(&["COPY a900 b", "GET b", "GET b"]), 2);
         assert_eq!(fitting(&["ATOMIC 0 2 GET a400 2 GET b400", "GET c400", "GET d1"]), 1);
@@ -234,6 +257,12 @@ mod tests {
         assert_eq!(fitting(&["LRANGE a600 0 -1", "LPOP b1", "SMEMBERS c600"]), 2);
         assert_eq!(fitting(&["SUNION a400 b400 c400", "ZRANGE d1 0 -1"]), 1, "all keys count");
         assert_eq!(fitting(&["ZUNIONSTORE a 2 b600 c600", "ZCARD a", "ZRANGE a 0 -1", "GET d1"]), 2);
+        let search = "FROMLONLAT 1 2 BYRADIUS 3 KM";
+        assert_eq!(fitting(&[&format!("GEOSEARCH a600 {search}"), "GEOPOS b600 m", "GET c600"]), 2);
+        assert_eq!(fitting(&[&format!("GEOSEARCHSTORE a b600 {search}"), "GEORADIUS a 1 2 3 KM", "GET c600"]), 2);
+        assert_eq!(fitting(&["SORT a400 GET # GET #", "SORT b400", "GET c1"]), 1);
+        assert_eq!(fitting(&["SORT {t}a1 GET {t}w_*", "GET b1"]), 1, "how long the values are is not known");
+        assert_eq!(fitting(&["SORT a600 STORE b", "LRANGE b 0 -1", "GET c600"]), 2);
         let pushed = format!("RPUSH a{}", format!(" {}", "v".repeat(300)).repeat(4));
         assert_eq!(fitting(&[&pushed, "LRANGE a 0 -1", "LLEN b"]), 1, "elements count together");
     }

@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
-use simplekv_resp::command::{HashCommand, ListCommand, SetOfCommand, ZsetCommand};
+use simplekv_resp::command::{GeoCommand, HashCommand, ListCommand, SetOfCommand, ZsetCommand};
 use simplekv_resp::{Command, Keys};
 use simplekv_types::{ClusterId, Failure, GroupId, NodeId, RunId, Slot, Tick, limits};
 use tokio::sync::watch;
@@ -226,6 +226,7 @@ pub(crate) fn largest_value(command: &Command) -> usize {
         Command::SetOf { ask: SetOfCommand::Add { members }, .. } => longest(members.iter()),
         Command::Zset { ask: ZsetCommand::Add { pairs, .. }, .. } => longest(pairs.iter().map(|(_, member)| member)),
         Command::Zset { ask: ZsetCommand::IncrBy { member, .. }, .. } => member.len(),
+        Command::Geo { ask: GeoCommand::Add { places, .. }, .. } => longest(places.iter().map(|(_, member)| member)),
         Command::Hash { ask: HashCommand::SetNx { field, value }, .. } => field.len().max(value.len()),
         Command::Hash { ask: HashCommand::Set { pairs, .. }, .. } => {
             longest(pairs.iter().flat_map(|(field, value)| [field, value]))

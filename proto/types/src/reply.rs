@@ -23,6 +23,8 @@ pub enum Reply {
     NullArray,
     /// A float; a bulk with its text in RESP2.
     Double(f64),
+    /// A float told in as many decimals as it has, but no more than 17; a bulk with its text in RESP2.
+    Decimal(f64),
     /// A truth value; 1 or 0 in RESP2.
     Bool(bool),
     /// Values in order.

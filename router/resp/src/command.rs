@@ -15,10 +15,13 @@ pub(crate) mod atomic;
 pub(crate) mod bits;
 pub(crate) mod blocking;
 pub(crate) mod generic;
+pub(crate) mod geo;
 pub(crate) mod hash;
+pub(crate) mod hyperloglog;
 pub(crate) mod list;
 mod options;
 pub(crate) mod set_of;
+pub(crate) mod sort;
 pub(crate) mod string;
 mod to_args;
 mod words;
@@ -27,13 +30,16 @@ pub(crate) mod zset;
 pub use atomic::{Atomic, Version, Watched, several_groups};
 pub use bits::{BitFieldStep, BitInteger, BitOperation, BitRange, Overflow};
 pub use blocking::Blocking;
+pub use geo::{Area, Center, GeoCommand, GeoDetails, GeoOrder, GeoSearch, Place, Unit};
 pub use hash::HashCommand;
+pub use hyperloglog::HyperLogLogCommand;
 pub use list::{ListCommand, ListEnd};
 pub use options::{
     ElementScan, ExpireCondition, Expiry, ExpiryChange, ObjectQuestion, Scan, Set, SetCondition, SetExpiry, TtlForm,
     ValueCondition,
 };
 pub use set_of::{SetOfCommand, SetOperation};
+pub use sort::{KeyPattern, Sort, SortGet, SortOrder};
 pub(crate) use words::{NOT_AN_INTEGER, Parse, SYNTAX, Words};
 pub use zset::{
     AddCondition, Aggregate, Combination, Interval, MemberBound, Score, ScoreBound, Selection, ZsetCommand,
@@ -226,6 +232,22 @@ pub enum Command {
     Atomic(Atomic),
     /// BLPOP and its like.
     Blocking(Blocking),
+    /// The commands on places.
+    Geo {
+        /// The key, or the first of two.
+        key: Bytes,
+        /// What is asked of it.
+        ask: GeoCommand,
+    },
+    /// The commands on HyperLogLogs.
+    HyperLogLog {
+        /// The key, or the first of several.
+        key: Bytes,
+        /// What is asked of it.
+        ask: HyperLogLogCommand,
+    },
+    /// SORT, SORT_RO.
+    Sort(Sort),
     /// INCR, DECR, INCRBY, DECRBY.
     IncrBy {
         /// The key.
@@ -356,6 +378,9 @@ impl Command {
             | Self::List { key, .. }
             | Self::SetOf { key, .. }
             | Self::Zset { key, .. }
+            | Self::Geo { key, .. }
+            | Self::HyperLogLog { key, .. }
+            | Self::Sort(Sort { key, .. })
             | Self::IncrBy { key, .. }
             | Self::IncrByFloat { key, .. }
             | Self::DelIf { key, .. }
@@ -374,6 +399,9 @@ impl Command {
             Self::List { ask, .. } => ask.more_keys(),
             Self::SetOf { ask, .. } => ask.more_keys(),
             Self::Zset { ask, .. } => ask.more_keys(),
+            Self::Geo { ask, .. } => ask.more_keys(),
+            Self::HyperLogLog { ask, .. } => ask.more_keys(),
+            Self::Sort(Sort { store, .. }) => store.as_slice(),
             _ => &[],
         };
         let pairs: &[(Bytes, Bytes)] = match self {
@@ -428,6 +456,9 @@ impl Command {
             Self::List { ask, .. } => ask.is_write(),
             Self::SetOf { ask, .. } => ask.is_write(),
             Self::Zset { ask, .. } => ask.is_write(),
+            Self::Geo { ask, .. } => ask.is_write(),
+            Self::HyperLogLog { ask, .. } => ask.is_write(),
+            Self::Sort(sort) => sort.store.is_some(),
             Self::GetEx { change, .. } => *change != ExpiryChange::Keep,
             Self::Get { .. }
             | Self::MGet { .. }
@@ -447,6 +478,12 @@ impl Command {
             | Self::RandomKey
             | Self::DbSize => false,
         }
+    }
+
+    /// Whether it may read keys that it does not name, all of them in its slot.
+    #[must_use]
+    pub fn reads_unnamed_keys(&self) -> bool {
+        matches!(self, Self::Sort(sort) if sort.reads_others())
     }
 
     /// Whether it concerns all keys, of every slot and every group.

@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 use simplekv_types::Reply;
 
 use crate::failure::error_text;
-use crate::number::format_double;
+use crate::number::{format_decimal, format_double};
 
 /// Which version of the protocol a connection speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,6 +42,8 @@ pub fn reply(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
         Reply::NullArray => out.put_slice(b"*-1\r\n"),
         Reply::Double(value) if resp3 => line(b',', format_double(*value).as_bytes(), out),
         Reply::Double(value) => bulk(format_double(*value).as_bytes(), out),
+        Reply::Decimal(value) if resp3 => line(b',', format_decimal(*value).as_bytes(), out),
+        Reply::Decimal(value) => bulk(format_decimal(*value).as_bytes(), out),
         Reply::Bool(value) if resp3 => out.put_slice(if *value { b"#t\r\n" } else { b"#f\r\n" }),
         Reply::Bool(value) => integer(b':', i64::from(*value), out),
         Reply::Array(items) => aggregate(b'*', items, protocol, out),

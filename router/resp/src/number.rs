@@ -118,6 +118,19 @@ pub fn format_double(value: f64) -> String {
     }
 }
 
+/// Writes a float in decimals, 17 at most: `3`, `13.36138933897018433`. What is not finite as [`format_double`] does.
+#[must_use]
+pub fn format_decimal(value: f64) -> String {
+    if !value.is_finite() {
+        return format_double(value);
+    }
+    let text = format!("{value:.17}");
+    match without_trailing_zeros(&text) {
+        "-0" => "0".to_owned(),
+        text => text.to_owned(),
+    }
+}
+
 fn without_trailing_zeros(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
@@ -174,6 +187,19 @@ mod tests {
         }
         for value in [f64::MAX, f64::MIN_POSITIVE, 1.0 / 3.0, 2f64.powi(60), 5e-324] {
             assert_eq!(format_double(value).parse(), Ok(value));
+        }
+    }
+
+    #[test]
+    fn decimals_are_as_many_as_are_told() {
+        for (value, text) in [
+            (13.361_389_338_970_184, "13.36138933897018433"),
+            (-0.000_002_682_209_014_892_578, "-0.00000268220901489"),
+            (-180.0, "-180"),
+            (-1e-20, "0"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(format_decimal(value), text);
         }
     }
 

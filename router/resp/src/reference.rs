@@ -101,6 +101,7 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
     let is_about_keys = matches!(spec.group, Group::Generic | Group::Connection | Group::Server | Group::Cluster);
     let is_about_connection = spec.group == Group::Connection && spec.subcommands.is_empty()
         || matches!(command, "command" | "wait" | "readonly" | "readwrite" | "asking");
+    let is_sort = matches!(command, "sort" | "sort_ro");
     let is_admin = has(Flags::ADMIN) || matches!(command, "role" | "lastsave");
     [
         (has(Flags::WRITE), "@write"),
@@ -108,17 +109,19 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         (spec.group == Group::String, "@string"),
         (spec.group == Group::Bitmap, "@bitmap"),
         (spec.group == Group::Hash, "@hash"),
-        (spec.group == Group::List, "@list"),
-        (spec.group == Group::Set, "@set"),
-        (spec.group == Group::SortedSet, "@sortedset"),
-        (is_about_data && is_about_keys && command != "memory" || spec.name == "object|help", "@keyspace"),
+        (spec.group == Group::List || is_sort, "@list"),
+        (spec.group == Group::Set || is_sort, "@set"),
+        (spec.group == Group::SortedSet || is_sort, "@sortedset"),
+        (spec.group == Group::Geo, "@geo"),
+        (spec.group == Group::HyperLogLog, "@hyperloglog"),
+        (is_about_data && is_about_keys && command != "memory" && !is_sort || spec.name == "object|help", "@keyspace"),
         (has(Flags::BLOCKING), "@blocking"),
         (spec.group == Group::Transactions, "@transaction"),
         (is_about_connection, "@connection"),
         (is_admin, "@admin"),
         (has(Flags::FAST), "@fast"),
         (!has(Flags::FAST), "@slow"),
-        (is_admin || matches!(command, "keys" | "flushall" | "flushdb" | "info"), "@dangerous"),
+        (is_admin || is_sort || matches!(command, "keys" | "flushall" | "flushdb" | "info"), "@dangerous"),
     ]
     .into_iter()
     .filter(|(belongs, _)| *belongs)
@@ -132,7 +135,7 @@ fn pairs(pairs: Vec<(&'static str, Reply)>) -> Reply {
 
 /// Where the keys are, in the words newer clients look for.
 fn key_specs(spec: &Spec) -> Vec<Reply> {
-    let KeyPositions { first, last, step, counted } = spec.keys;
+    let KeyPositions { first, last, step, counted, options } = spec.keys;
     let flags: &[&'static str] = if spec.is_write() { &["RW", "access", "update"] } else { &["RO", "access"] };
     let at = |index: i8| pairs(vec![("type", Reply::fixed("index")), ("spec", pairs(vec![("index", int(index))]))]);
     let spec = |at, find| {
@@ -149,6 +152,12 @@ fn key_specs(spec: &Spec) -> Vec<Reply> {
     if counted > 0 {
         let count = pairs(vec![("keynumidx", int(0)), ("firstkey", int(1)), ("keystep", int(1))]);
         specs.push(spec(at(counted), pairs(vec![("type", Reply::fixed("keynum")), ("spec", count)])));
+    }
+    for word in options.words() {
+        let behind = pairs(vec![("keyword", Reply::fixed(word)), ("startfrom", int(options.from))]);
+        let behind = pairs(vec![("type", Reply::fixed("keyword")), ("spec", behind)]);
+        let range = pairs(vec![("lastkey", int(0)), ("keystep", int(1)), ("limit", int(0))]);
+        specs.push(spec(behind, pairs(vec![("type", Reply::fixed("range")), ("spec", range)])));
     }
     specs
 }

@@ -52,7 +52,7 @@ impl ArgumentKind {
             "seconds" | "milliseconds" | "decrement" | "offset" | "start" | "end" | "count" | "cursor"
             | "numreplicas" | "timeout" | "index" | "slot" | "start-slot" | "end-slot" | "limit" | "client-id"
             | "protover" | "destination-db" | "stop" | "numkeys" | "rank" | "num-matches" | "len" => Self::Integer,
-            "increment" => Self::Double,
+            "increment" | "longitude" | "latitude" | "radius" | "width" | "height" => Self::Double,
             _ => Self::String,
         }
     }

@@ -16,13 +16,18 @@ mod bitmap;
 mod cluster;
 mod connection;
 mod generic;
+mod geo;
 mod hash;
+mod hyperloglog;
 mod list;
+mod options;
 mod server;
 mod set_of;
 mod string;
 mod transactions;
 mod zset;
+
+pub use options::Options;
 
 /// What a command does to what, as bits. The names are those COMMAND answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +108,8 @@ pub struct KeyPositions {
     pub step: i8,
     /// Where the number of further keys stands, which follow it; 0 if no keys are counted.
     pub counted: i8,
+    /// Options behind one of which a key may stand.
+    pub options: Options,
 }
 
 impl KeyPositions {
@@ -120,12 +127,18 @@ impl KeyPositions {
     pub const SUBCOMMAND: Self = Self::new(2, 2, 1);
 
     const fn new(first: i8, last: i8, step: i8) -> Self {
-        Self { first, last, step, counted: 0 }
+        Self { first, last, step, counted: 0, options: Options::NONE }
     }
 
     /// These, and as many keys as the argument at this position says, behind it.
     const fn and_counted(mut self, counted: i8) -> Self {
         self.counted = counted;
+        self
+    }
+
+    /// These, and the key behind one of the options that may stand from this position on.
+    const fn and_stored(mut self, from: i8, arguments: &'static [(&'static str, usize)]) -> Self {
+        self.options = Options::new(from, arguments);
         self
     }
 }
@@ -149,6 +162,10 @@ pub enum Group {
     SortedSet,
     /// Several commands as one.
     Transactions,
+    /// Places on the earth, in sorted sets.
+    Geo,
+    /// Estimates of how many different elements there were, in strings.
+    HyperLogLog,
     /// The connection.
     Connection,
     /// The server.
@@ -170,6 +187,8 @@ impl Group {
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
             Self::Transactions => "transactions",
+            Self::Geo => "geo",
+            Self::HyperLogLog => "hyperloglog",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -270,7 +289,7 @@ impl Spec {
 
     /// Positions of the keys in a request.
     pub fn key_positions(&self, args: &[Bytes]) -> impl Iterator<Item = usize> {
-        let KeyPositions { first, last, step, counted } = self.keys;
+        let KeyPositions { first, last, step, counted, options } = self.keys;
         let words = args.len();
         let counted = usize::from(counted.unsigned_abs());
         let count = args.get(counted).filter(|_| counted > 0).and_then(|count| parse_u64(count)).unwrap_or(0);
@@ -278,7 +297,7 @@ impl Spec {
         let last = if last < 0 { words.saturating_sub(usize::from(last.unsigned_abs())) } else { last as usize };
         let first = if first > 0 { first as usize } else { usize::MAX };
         let fixed = (first..=last.min(words.saturating_sub(1))).step_by((step as usize).max(1));
-        fixed.chain(counted + 1..=counted + more)
+        fixed.chain(counted + 1..=counted + more).chain(options.key(args))
     }
 }
 
@@ -300,6 +319,8 @@ const COUNT: usize = string::SPECS.len()
     + list::SPECS.len()
     + set_of::SPECS.len()
     + zset::SPECS.len()
+    + geo::SPECS.len()
+    + hyperloglog::SPECS.len()
     + generic::SPECS.len()
     + transactions::SPECS.len()
     + connection::SPECS.len()
@@ -318,6 +339,8 @@ const fn all() -> [Spec; COUNT] {
         list::SPECS,
         set_of::SPECS,
         zset::SPECS,
+        geo::SPECS,
+        hyperloglog::SPECS,
         generic::SPECS,
         transactions::SPECS,
         connection::SPECS,

@@ -15,13 +15,16 @@ mod counter;
 mod elements;
 mod expiry;
 mod extended;
+mod geo;
 mod hash;
+mod hyperloglog;
 mod keys;
 mod list;
 mod model;
 mod scan;
 mod set_of;
 mod slots;
+mod sort;
 mod string;
 mod zset;
 
@@ -234,6 +237,9 @@ fn evaluate(command: &Command, keyspace: &mut dyn Keyspace, now: GroupTime) -> R
         Command::List { key, ask } => list::write(key, ask, keyspace, now),
         Command::SetOf { key, ask } => set_of::write(key, ask, keyspace, now),
         Command::Zset { key, ask } => zset::write(key, ask, keyspace, now),
+        Command::Geo { key, ask } => geo::write(key, ask, keyspace, now),
+        Command::HyperLogLog { key, ask } => hyperloglog::write(key, ask, keyspace, now),
+        Command::Sort(sort) => sort::write(sort, keyspace, now),
         Command::FlushAll => {
             keyspace.clear();
             Ok(Reply::Ok)
@@ -263,6 +269,9 @@ fn answer(command: &Command, view: &dyn View, now: GroupTime) -> Result<Reply, F
         Command::List { key, ask } => list::read(key, ask, view, now),
         Command::SetOf { key, ask } => set_of::read(key, ask, view, now),
         Command::Zset { key, ask } => zset::read(key, ask, view, now),
+        Command::Geo { key, ask } => geo::read(key, ask, view, now),
+        Command::HyperLogLog { key, ask } => hyperloglog::read(key, ask, view, now),
+        Command::Sort(sort) if sort.store.is_none() => sort::read(sort, view, now),
         Command::Scan(scan) => scan::scan(scan, view, now),
         Command::Keys { pattern } => scan::keys(pattern, view, now),
         Command::RandomKey => scan::random_key(view, now),

@@ -106,7 +106,7 @@ fn outermost(collection: &Collection, end: ListEnd) -> Option<Label> {
 }
 
 /// Puts elements in at an end, one after the other, into a list that is begun if it is not there; returns how many it has then.
-fn push_all(
+pub(crate) fn push_all(
     key: &Bytes,
     end: ListEnd,
     elements: &[Bytes],

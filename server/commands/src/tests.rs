@@ -4,8 +4,11 @@ use simplekv_resp::{Body, Request, error_text};
 use super::*;
 
 mod atomic;
+mod geo;
+mod hyperloglog;
 mod list;
 mod set_of;
+mod sort;
 
 /// A keyspace and the time, asked in the way a client would.
 struct Shell {

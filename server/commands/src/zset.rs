@@ -15,8 +15,10 @@ mod add;
 mod combine;
 mod range;
 
+pub(crate) use add::add;
+
 /// A member and its score.
-type Member = (Arc<[u8]>, f64);
+pub(crate) type Member = (Arc<[u8]>, f64);
 
 pub(crate) fn read(key: &Bytes, ask: &ZsetCommand, view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
     match ask {
@@ -60,7 +62,7 @@ pub(crate) fn write(
 ) -> Result<Reply, Failure> {
     match ask {
         ZsetCommand::Add { pairs, condition, counts_changed } => {
-            add::add(key, pairs, *condition, *counts_changed, keyspace, now)
+            add(key, pairs, *condition, *counts_changed, keyspace, now)
         }
         ZsetCommand::IncrBy { member, delta, condition } => {
             add::incr_by(key, member, *delta, *condition, keyspace, now)
@@ -196,7 +198,12 @@ fn pop_first<'a>(
 }
 
 /// Makes a key hold these members, whatever it held.
-fn store(key: &Bytes, members: &[Member], keyspace: &mut dyn Keyspace, now: GroupTime) -> Result<Reply, Failure> {
+pub(crate) fn store(
+    key: &Bytes,
+    members: &[Member],
+    keyspace: &mut dyn Keyspace,
+    now: GroupTime,
+) -> Result<Reply, Failure> {
     let exists = visible_meta(key, keyspace, now)?.is_some();
     match members {
         [] if exists => keyspace.delete(key),

@@ -137,7 +137,8 @@ impl Held<'_> {
     #[must_use]
     pub fn look(&self, wanted: &Wanted<'_>, hour: impl Fn() -> GroupTime) -> Looked {
         let command = wanted.command;
-        let is_pending = || command.keys().any(|key| self.view.is_pending(key));
+        // Which keys those are that it does not name is known only when it is answered.
+        let is_pending = || command.reads_unnamed_keys() || command.keys().any(|key| self.view.is_pending(key));
         let course = self.ground.course(wanted.policy, wanted.seen, is_pending);
         if !matches!(course, Course::Refuse(_) | Course::Redirect)
             && let Some(slot) = unowned(command, wanted.slot, self.owned)

@@ -19,6 +19,8 @@ pub(crate) const NOT_AN_INTEGER: Failure = Failure::command("ERR value is not an
 /// What is left of a request behind the command's (and subcommand's) name. Its number of words has been checked.
 pub(crate) struct Words<'a> {
     pub(crate) spec: &'static Spec,
+    /// The command's name as it was written.
+    pub(crate) name: &'a [u8],
     /// Those taken are left behind empty.
     args: IterMut<'a, Bytes>,
 }
@@ -33,7 +35,8 @@ pub(crate) enum Unit {
 impl<'a> Words<'a> {
     pub(crate) fn new(spec: &'static Spec, args: &'a mut Args) -> Self {
         let names = if spec.is_subcommand { 2 } else { 1 };
-        Self { spec, args: args.get_mut(names..).unwrap_or_default().iter_mut() }
+        let (names, args) = args.split_at_mut_checked(names).unwrap_or_default();
+        Self { spec, name: names.first().map_or(&[], |name| name), args: args.iter_mut() }
     }
 
     /// How many words are left.

@@ -37,6 +37,8 @@ fn frame(reply: &Reply, protocol: Protocol) -> Frame {
         Reply::Null | Reply::NullArray => Frame::Null,
         Reply::Double(value) if resp3 => Frame::Double(*value),
         Reply::Double(value) => Frame::Bulk(crate::number::format_double(*value).into()),
+        Reply::Decimal(value) if resp3 => Frame::Double(*value),
+        Reply::Decimal(value) => Frame::Bulk(crate::number::format_decimal(*value).into()),
         Reply::Bool(value) if resp3 => Frame::Bool(*value),
         Reply::Bool(value) => Frame::Int(i64::from(*value)),
         Reply::Array(items) => Frame::Array(all(items)),
@@ -67,6 +69,8 @@ fn replies() -> impl Strategy<Value = Reply> {
         Just(Reply::Null),
         Just(Reply::NullArray),
         any::<f64>().prop_filter("NaN equals nothing", |value| !value.is_nan()).prop_map(Reply::Double),
+        // As many as 17 decimals tell exactly.
+        any::<i16>().prop_map(|eighths| Reply::Decimal(f64::from(eighths) / 8.0)),
         any::<bool>().prop_map(Reply::Bool),
         Just(Reply::Error(simplekv_types::Failure::CrossSlot)),
     ];

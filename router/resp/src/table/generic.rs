@@ -1,7 +1,7 @@
 //! The rows of the commands on keys, whatever they hold.
 
 use super::{Flags, Group, KeyPositions as Keys, Spec};
-use crate::command::generic as parse;
+use crate::command::{generic as parse, sort};
 use crate::control::connection::{container, help, wait};
 
 const READ: Flags = Flags::READONLY;
@@ -9,8 +9,11 @@ const READ_FAST: Flags = READ.and(Flags::FAST);
 const WRITE: Flags = Flags::WRITE;
 const WRITE_FAST: Flags = WRITE.and(Flags::FAST);
 const HELP: Flags = Flags::LOADING.and(Flags::STALE);
+const SORT_FLAGS: Flags = WRITE.and(Flags::DENYOOM).and(Flags::MOVABLE_KEYS);
 const GENERIC: Group = Group::Generic;
 
+const SORT: &str = "O(N log N) in the number of elements";
+const SORT_OPTIONS: &[(&str, usize)] = &[("BY", 1), ("LIMIT", 2), ("GET", 1), ("STORE", 1)];
 const LINEAR_IN_KEYS: &str = "O(N) in the number of keys named";
 const LINEAR_IN_KEYSPACE: &str = "O(N) in the number of keys there are";
 const SUM_OF_PARTS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
@@ -107,6 +110,22 @@ pub(super) const SPECS: &[Spec] = &[
             "Copies a key with its expiry. Both must be in one slot.",
         )
         .complexity("O(N) in the size of the value"),
+    Spec::new("sort", -2, SORT_FLAGS, Keys::ONE.and_stored(2, SORT_OPTIONS), sort::sort)
+        .doc(
+            GENERIC,
+            "1.0.0",
+            "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] [STORE destination]",
+            "Answers or stores the elements of a list, set or sorted set in order. What patterns name must be in the same slot.",
+        )
+        .complexity(SORT),
+    Spec::new("sort_ro", -2, READ.and(Flags::MOVABLE_KEYS), Keys::ONE, sort::sort_ro)
+        .doc(
+            GENERIC,
+            "7.0.0",
+            "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]",
+            "Answers the elements of a list, set or sorted set in order. What patterns name must be in the same slot.",
+        )
+        .complexity(SORT),
     Spec::new("object", -2, Flags::NONE, Keys::NONE, container)
         .doc(GENERIC, "2.2.3", "", "Asks how a key is stored.")
         .complexity("Depends on the subcommand")

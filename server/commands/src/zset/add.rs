@@ -24,7 +24,7 @@ fn known_score(elements: Option<&Elements>, member: &[u8]) -> Option<f64> {
     Some(elements?.collection.find(member)?.score)
 }
 
-pub(super) fn add(
+pub(crate) fn add(
     key: &Bytes,
     pairs: &[(Score, Bytes)],
     condition: AddCondition,

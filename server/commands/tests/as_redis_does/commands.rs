@@ -7,8 +7,11 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 mod blocking;
+mod geo;
+mod hyperloglog;
 mod list;
 mod set_of;
+mod sort;
 mod zset;
 
 pub(crate) type Words = Vec<Vec<u8>>;
@@ -176,7 +179,8 @@ impl Commands {
     }
 
     fn spoil(&mut self, words: &mut Vec<String>) {
-        if set_of::must_stay(words) || blocking::must_stay(words) {
+        let stays = [blocking::must_stay, set_of::must_stay, sort::must_stay, geo::must_stay, hyperloglog::must_stay];
+        if stays.iter().any(|stay| stay(words)) {
             return;
         }
         let at = self.rng.random_range(0..words.len());
@@ -189,7 +193,7 @@ impl Commands {
     }
 
     fn sensible(&mut self) -> Vec<String> {
-        let (name, rest) = match self.rng.random_range(0..13) {
+        let (name, rest) = match self.rng.random_range(0..18) {
             0 | 1 => self.string_command(),
             2 => self.number_command(),
             3 => self.bit_command(),
@@ -198,6 +202,9 @@ impl Commands {
             6 | 7 => self.list_command(),
             8 | 9 => self.set_of_command(),
             10 | 11 => self.zset_command(),
+            12 => self.sort_command(),
+            13 | 14 => self.geo_command(),
+            15 | 16 => self.hyperloglog_command(),
             _ => self.key_command(),
         };
         let name = if self.one_in(3) { name.to_uppercase() } else { name.to_owned() };

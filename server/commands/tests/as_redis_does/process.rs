@@ -19,6 +19,8 @@ impl Redis {
         let dir = tempfile::tempdir().unwrap();
         // A socket in the directory instead of a port: no two tests can meet.
         let mut process = Command::new("redis-server")
+            // SORT ALPHA compares as people of a place do; ours is nowhere.
+            .env("LC_ALL", "C")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no", "--unixsocket"])
             .arg(dir.path().join("redis.sock"))
             .arg("--dir")

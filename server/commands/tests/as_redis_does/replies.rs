@@ -131,9 +131,7 @@ fn agree(words: &Words, ours: &Frame, theirs: &Frame) -> bool {
         // Redis looks for the key before it reads the time, or the options.
         (b"getex", Frame::Error(_), Frame::Null) => true,
         (b"hscan" | b"sscan" | b"zscan", Frame::Error(_), Frame::Array(_)) => true,
-        (_, Frame::Error(_), Frame::Error(theirs)) if LOOK_BEFORE_THEY_READ.contains(&name.as_slice()) => {
-            theirs.starts_with(b"WRONGTYPE")
-        }
+        (_, Frame::Error(_), Frame::Error(theirs)) if looked_before(&name, theirs) => true,
         // Redis 7.0 looks for the key before it reads the range, later ones after.
         (b"bitcount", Frame::Error(_), Frame::Int(0)) | (b"bitpos", Frame::Error(_), Frame::Int(0 | -1)) => true,
         // Redis 7.0 goes on with the opposite of a rank that has none, which later ones refuse.
@@ -165,16 +163,46 @@ fn agree(words: &Words, ours: &Frame, theirs: &Frame) -> bool {
             same_elements(&name, ours, theirs)
         }
         // Redis forgets a zero's sign in a small set and keeps it in a large one.
-        ([b'z', ..], ours, theirs) if is_zero(ours) && is_zero(theirs) => true,
-        ([b'z', ..], Frame::Array(ours), Frame::Array(theirs)) => {
+        ([b'z', ..] | [b'b', b'z', ..], ours, theirs) if is_zero(ours) && is_zero(theirs) => true,
+        ([b'z', ..] | [b'b', b'z', ..], Frame::Array(ours), Frame::Array(theirs)) => {
             let pairs = ours.iter().zip(theirs);
             ours.len() == theirs.len() && pairs.into_iter().all(|(ours, theirs)| agree(words, ours, theirs))
+        }
+        _ => agree_about_more(words, &name, ours, theirs),
+    }
+}
+
+/// How replies about what is sorted, located and estimated may differ.
+fn agree_about_more(words: &Words, name: &[u8], ours: &Frame, theirs: &Frame) -> bool {
+    match (name, ours, theirs) {
+        // Patterns that might lead to another slot are refused.
+        (b"sort" | b"sort_ro", Frame::Error(ours), _) => ours.ends_with(b"option of SORT denied in cluster mode."),
+        // Redis 7.0 asks whether some number was too great or too small, which may be one that an earlier command has read.
+        (b"sort" | b"sort_ro", Frame::Array(_), Frame::Error(theirs)) => theirs.starts_with(b"ERR One or more scores"),
+        // Equals come in any order, and the members of a set that is not to be sorted.
+        (b"sort" | b"sort_ro", Frame::Array(ours), Frame::Array(theirs)) => {
+            has_ties(words) && same_but_for_ties(words, ours, theirs)
+        }
+        // Without a key Redis reads neither the radius nor its unit, for there is no member to measure from, and goes on.
+        (b"georadiusbymember" | b"georadiusbymember_ro", Frame::Error(ours), theirs) => {
+            is_about_radius(ours) && (matches!(theirs, Frame::Error(_)) || *theirs == Frame::Array(Vec::new()))
+        }
+        // Redis remembers an estimate that was asked for; for us counting is a read.
+        (b"get", Frame::Bulk(ours), Frame::Bulk(theirs)) => {
+            let all_else = |value: &[u8]| Some((value.get(..8)?.to_vec(), value.get(16..)?.to_vec()));
+            ours.starts_with(b"HYLL") && all_else(ours) == all_else(theirs)
         }
         _ => false,
     }
 }
 
-/// Where a key has the wrong type and the options make no sense, Redis tells the one and we the other.
+/// Whether Redis refuses what it found before it has read all of the request.
+fn looked_before(name: &[u8], refusal: &[u8]) -> bool {
+    let texts: [&[u8]; 2] = [b"WRONGTYPE", b"ERR could not decode requested zset member"];
+    LOOK_BEFORE_THEY_READ.contains(&name) && texts.iter().any(|text| refusal.starts_with(text))
+}
+
+/// Where a key has the wrong type, or a member is missing, and the options make no sense, Redis tells the one and we the other.
 const LOOK_BEFORE_THEY_READ: &[&[u8]] = &[
     b"hscan",
     b"sscan",
@@ -189,11 +217,42 @@ const LOOK_BEFORE_THEY_READ: &[&[u8]] = &[
     b"zunionstore",
     b"zinterstore",
     b"zdiffstore",
+    b"geosearch",
+    b"geosearchstore",
+    b"georadius",
+    b"georadius_ro",
+    b"georadiusbymember",
+    b"georadiusbymember_ro",
 ];
 
 /// Commands whose answers are in no order.
 const UNORDERED: &[&[u8]] =
     &[b"keys", b"hkeys", b"hvals", b"hgetall", b"smembers", b"sinter", b"sunion", b"sdiff", b"spop"];
+
+/// Whether SORT has several right answers: elements stand for texts, which may be equal, or are those of what may be a set.
+fn has_ties(words: &Words) -> bool {
+    let is = |at: usize, word: &str| words[at].eq_ignore_ascii_case(word.as_bytes());
+    let patterns = (2..words.len() - 1).filter(|at| is(*at, "by")).map(|at| words[at + 1].contains(&b'*'));
+    let is_alphabetical = (2..words.len()).any(|at| is(at, "alpha"));
+    let is_ordered = ["{t}integers", "{t}words", "{t}scored", "{t}sorted", "list", "z"].iter().any(|key| is(1, key));
+    patterns.into_iter().any(|has_star| if has_star { is_alphabetical } else { !is_ordered })
+}
+
+/// What is told of single elements need not be the same if only some of them are told.
+fn same_but_for_ties(words: &Words, ours: &[Frame], theirs: &[Frame]) -> bool {
+    let is_limited = words.iter().any(|word| word.eq_ignore_ascii_case(b"limit"));
+    let texts = |frames: &[Frame]| {
+        let mut texts: Vec<_> = frames.iter().map(|frame| frame.as_bytes().cloned()).collect();
+        texts.sort_unstable();
+        texts
+    };
+    ours.len() == theirs.len() && (is_limited || texts(ours) == texts(theirs))
+}
+
+fn is_about_radius(refusal: &[u8]) -> bool {
+    let texts: [&[u8]; 3] = [b"ERR need numeric radius", b"ERR radius cannot be", b"ERR unsupported unit provided"];
+    texts.iter().any(|text| refusal.starts_with(text))
+}
 
 /// Redis remembers how a value came about: a short string that was appended to is raw, the sum of floats is no integer, what is
 /// small stays what it was when it was large, and a set of integers what it was when it held others.

@@ -23,7 +23,7 @@ impl Commands {
         (0..self.rng.random_range(1..3)).map(|_| self.zset_key()).collect()
     }
 
-    fn counted(&mut self, keys: Vec<String>, ends: &[&str]) -> Vec<String> {
+    fn counted_keys(&mut self, keys: Vec<String>, ends: &[&str]) -> Vec<String> {
         let count = if self.one_in(8) { self.pick(&["0", "-1", "foo", "9"]) } else { keys.len().to_string() };
         let mut words = vec![self.timeout(), count];
         words.extend(keys);
@@ -48,11 +48,11 @@ impl Commands {
             5 => ("brpoplpush", vec![self.list_key(), self.list_key(), timeout]),
             6 => {
                 let keys = self.lists();
-                ("blmpop", self.counted(keys, &["LEFT", "right", "MIN"]))
+                ("blmpop", self.counted_keys(keys, &["LEFT", "right", "MIN"]))
             }
             _ => {
                 let keys = self.zsets();
-                ("bzmpop", self.counted(keys, &["MIN", "max", "LEFT"]))
+                ("bzmpop", self.counted_keys(keys, &["MIN", "max", "LEFT"]))
             }
         }
     }
