@@ -98,15 +98,18 @@ async fn run(transport: Arc<dyn Transport>, address: Arc<str>, mut asks: mpsc::U
     let mut waiting: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
     loop {
         tokio::select! {
-            ask = asks.recv() => {
+            ask = tokio::time::timeout(IDLE, asks.recv()) => {
                 let sent = match ask {
-                    None => return,
-                    Some(Ask::Wait { id, keys, happened }) => {
+                    Ok(None) => return,
+                    Ok(Some(Ask::Wait { id, keys, happened })) => {
                         waiting.insert(id, happened);
                         link.asks.send(ListenAsk::Wait { id, keys })
                     }
-                    Some(Ask::Stop { id }) if waiting.remove(&id).is_some() => link.asks.send(ListenAsk::Stop { id }),
-                    Some(Ask::Stop { .. }) => Ok(()),
+                    Ok(Some(Ask::Stop { id })) if waiting.remove(&id).is_some() => {
+                        link.asks.send(ListenAsk::Stop { id })
+                    }
+                    Err(_) if waiting.is_empty() => return,
+                    Ok(Some(Ask::Stop { .. })) | Err(_) => Ok(()),
                 };
                 if sent.is_err() {
                     return;
@@ -121,7 +124,6 @@ async fn run(transport: Arc<dyn Transport>, address: Arc<str>, mut asks: mpsc::U
                 Some(Err(error)) => return debug!(%error, "a node is not heard any more"),
                 None => return,
             },
-            () = tokio::time::sleep(IDLE), if waiting.is_empty() => return,
         }
     }
 }

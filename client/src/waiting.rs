@@ -48,16 +48,18 @@ impl Client {
                     self.core().config.backoff.rest(step).await;
                 }
             };
-            let time_is_up = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
+            let waited = async {
+                tokio::select! {
+                    () = waiting => Ok(()),
+                    () = self.core().ended() => Err(Error::Closed),
                 }
             };
-            tokio::select! {
-                () = waiting => (),
-                () = time_is_up => return Ok(Reply::NullArray),
-                () = self.core().ended() => return Err(Error::Closed),
+            match deadline {
+                None => waited.await?,
+                Some(deadline) => match tokio::time::timeout_at(deadline, waited).await {
+                    Ok(waited) => waited?,
+                    Err(_) => return Ok(Reply::NullArray),
+                },
             }
             step = if began.elapsed() < CALM { step + 1 } else { 0 };
         }

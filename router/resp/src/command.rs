@@ -32,7 +32,7 @@ pub use bits::{BitFieldStep, BitInteger, BitOperation, BitRange, Overflow};
 pub use blocking::Blocking;
 pub use geo::{Area, Center, GeoCommand, GeoDetails, GeoOrder, GeoSearch, Place, Unit};
 pub use hash::HashCommand;
-pub use hyperloglog::HyperLogLogCommand;
+pub use hyperloglog::{HyperLogLogCommand, NOT_A_HYPERLOGLOG};
 pub use list::{ListCommand, ListEnd};
 pub use options::{
     ElementScan, ExpireCondition, Expiry, ExpiryChange, ObjectQuestion, Scan, Set, SetCondition, SetExpiry, TtlForm,

@@ -4,7 +4,7 @@
 //! reads it: counting is a read.
 
 use bytes::Bytes;
-use simplekv_resp::command::HyperLogLogCommand;
+use simplekv_resp::command::{HyperLogLogCommand, NOT_A_HYPERLOGLOG};
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
 use crate::{Entry, Keyspace, View, check_value, visible_string};
@@ -96,8 +96,7 @@ fn merge(key: &Bytes, from: &[Bytes], keyspace: &mut dyn Keyspace, now: GroupTim
 fn header_of(key: &[u8], view: &dyn View, now: GroupTime) -> Result<Option<(Entry, Header)>, Failure> {
     let Some(entry) = visible_string(key, view, now)? else { return Ok(None) };
     let header = Header::of(&entry.value);
-    let header = header.ok_or(Failure::command("WRONGTYPE Key is not a valid HyperLogLog string value."))?;
-    Ok(Some((entry, header)))
+    Ok(Some((entry, header.ok_or(NOT_A_HYPERLOGLOG)?)))
 }
 
 fn count(estimate: u64) -> Reply {

@@ -9,12 +9,13 @@ use simplekv_proto::v1;
 use simplekv_proto::v1::event::What;
 use simplekv_proto::v1::listen_request::Ask;
 use simplekv_resp::Command;
-use simplekv_types::{Reply, Slot};
+use simplekv_types::{Failure, Reply, Slot};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tonic::{Status, Streaming};
 
 use crate::group::{GroupRequest, Submission};
+use crate::rpc::status;
 use crate::shared::Shared;
 
 /// Most that one client may wait for at a time.
@@ -54,7 +55,8 @@ pub(super) async fn serve(
                 }
             }
             Some(Ask::Wait(_)) => {
-                let _ = events.send(Err(Status::resource_exhausted("too much is waited for on one stream"))).await;
+                let failure = Failure::Busy { what: "too much is waited for on one stream" };
+                let _ = events.send(Err(status::failure(&failure))).await;
                 return;
             }
             // Of a newer client: it will not be told, and asks again when it thinks fit.

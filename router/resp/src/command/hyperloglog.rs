@@ -7,6 +7,9 @@ use super::to_args::text;
 use super::{Body, Command, Words};
 use crate::parser::Args;
 
+/// What a string that counts nothing is answered with.
+pub const NOT_A_HYPERLOGLOG: Failure = Failure::command("WRONGTYPE Key is not a valid HyperLogLog string value.");
+
 type Parsed = Result<Body, Failure>;
 
 /// What is asked of a HyperLogLog: about how many different elements there were.
