@@ -46,6 +46,7 @@ mod attempt;
 mod backoff;
 mod balance;
 mod builder;
+mod channels;
 mod client;
 mod config;
 mod core;
@@ -71,6 +72,7 @@ mod watcher;
 
 pub use backoff::Backoff;
 pub use builder::ClientBuilder;
+pub use channels::{Listening, Message, Subscription};
 pub use client::Client;
 pub use config::Timeouts;
 pub use error::{Error, Result, TransportError};
@@ -78,6 +80,8 @@ pub use key::{Key, Value};
 pub use options::{Kind, Options, RequestId, Target};
 pub use request::{Cmd, Del, Exists, Expire, Expiry, Get, Incr, MGet, MSet, Persist, Scan, Set, Ttl};
 pub use session::Session;
-pub use simplekv_types::{Failure, GroupId, InvalidToken, NodeId, Position, ReadPolicy, Reply, SessionToken, Slot};
+pub use simplekv_types::{
+    Failure, GroupId, InvalidToken, Naming, NodeId, Position, ReadPolicy, Reply, SessionToken, Slot,
+};
 pub use stats::ClientStats;
 pub use topology::{Group, Node, Topology};

@@ -5,25 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use dashmap::DashMap;
 use futures::StreamExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::debug;
 
-use crate::transport::{ListenAsk, Transport};
+use crate::transport::{ListenAsk, ListenEvent, Transport};
 
+/// Events about one thing that wait to be taken; beyond, whoever does not take them is told nothing more.
+const EVENTS_UNTAKEN_MAX: usize = 1024;
 /// A stream on which nobody has waited for this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// What a node said, or did not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// It has happened, or may have.
-    Happened,
-    /// The node cannot be asked, or not any more.
-    Nothing,
-}
 
 /// The streams of a client.
 pub(crate) struct Listener {
@@ -32,10 +24,24 @@ pub(crate) struct Listener {
     next_id: AtomicU64,
 }
 
+/// What one of those who share a stream wants.
 #[derive(Debug)]
 enum Ask {
-    Wait { id: u64, keys: Vec<Bytes>, happened: oneshot::Sender<()> },
+    Tell { ask: ListenAsk, events: mpsc::Sender<ListenEvent> },
     Stop { id: u64 },
+}
+
+/// What a node tells about one thing it was asked for. Ends when the node cannot be heard any more, or is not listened to fast enough.
+/// What was asked for is taken back when this is dropped.
+pub(crate) struct Told {
+    events: mpsc::Receiver<ListenEvent>,
+    _stop: StopOnDrop,
+}
+
+impl Told {
+    pub(crate) async fn next(&mut self) -> Option<ListenEvent> {
+        self.events.recv().await
+    }
 }
 
 /// Takes back what was asked for when nobody waits for it any more.
@@ -55,18 +61,14 @@ impl Listener {
         Self { transport, streams: DashMap::new(), next_id: AtomicU64::new(1) }
     }
 
-    /// Waits until the node at this address says that one of the keys has elements.
-    pub(crate) async fn elements(&self, address: &Arc<str>, keys: Vec<Bytes>) -> Heard {
+    /// Asks the node at this address to tell something.
+    pub(crate) fn ask(&self, address: &Arc<str>, ask: impl FnOnce(u64) -> ListenAsk) -> Told {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (happened, heard) = oneshot::channel();
+        let (sender, events) = mpsc::channel(EVENTS_UNTAKEN_MAX);
         let asks = self.stream(address);
-        let _stop = StopOnDrop { id, asks: asks.clone() };
-        // To a stream that has just ended: `heard` ends, too.
-        let _ = asks.send(Ask::Wait { id, keys, happened });
-        match heard.await {
-            Ok(()) => Heard::Happened,
-            Err(_) => Heard::Nothing,
-        }
+        // To a stream that has just ended: nothing is told, which is how one hears of it.
+        let _ = asks.send(Ask::Tell { ask: ask(id), events: sender });
+        Told { events, _stop: StopOnDrop { id, asks } }
     }
 
     /// Ends all streams; whoever waits hears nothing.
@@ -95,35 +97,34 @@ async fn run(transport: Arc<dyn Transport>, address: Arc<str>, mut asks: mpsc::U
         Ok(link) => link,
         Err(error) => return debug!(%error, "a node cannot be listened to"),
     };
-    let mut waiting: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
+    let mut waiting: HashMap<u64, mpsc::Sender<ListenEvent>> = HashMap::new();
     loop {
-        tokio::select! {
-            ask = tokio::time::timeout(IDLE, asks.recv()) => {
-                let sent = match ask {
-                    Ok(None) => return,
-                    Ok(Some(Ask::Wait { id, keys, happened })) => {
-                        waiting.insert(id, happened);
-                        link.asks.send(ListenAsk::Wait { id, keys })
-                    }
-                    Ok(Some(Ask::Stop { id })) if waiting.remove(&id).is_some() => {
-                        link.asks.send(ListenAsk::Stop { id })
-                    }
-                    Err(_) if waiting.is_empty() => return,
-                    Ok(Some(Ask::Stop { .. })) | Err(_) => Ok(()),
-                };
-                if sent.is_err() {
-                    return;
+        let sent = tokio::select! {
+            ask = tokio::time::timeout(IDLE, asks.recv()) => match ask {
+                Ok(None) => return,
+                Ok(Some(Ask::Tell { ask, events })) => {
+                    waiting.insert(ask.id(), events);
+                    link.asks.send(ask)
                 }
-            }
+                Ok(Some(Ask::Stop { id })) if waiting.remove(&id).is_some() => link.asks.send(ListenAsk::Stop { id }),
+                Err(_) if waiting.is_empty() => return,
+                Ok(Some(Ask::Stop { .. })) | Err(_) => Ok(()),
+            },
             event = link.events.next() => match event {
-                Some(Ok(id)) => {
-                    if let Some(happened) = waiting.remove(&id) {
-                        let _ = happened.send(());
+                Some(Ok((id, event))) => {
+                    let is_last = event.is_last();
+                    let is_taken = waiting.get(&id).is_none_or(|events| events.try_send(event).is_ok());
+                    if is_last || !is_taken {
+                        waiting.remove(&id);
                     }
+                    if is_last || is_taken { Ok(()) } else { link.asks.send(ListenAsk::Stop { id }) }
                 }
                 Some(Err(error)) => return debug!(%error, "a node is not heard any more"),
                 None => return,
             },
+        };
+        if sent.is_err() {
+            return;
         }
     }
 }

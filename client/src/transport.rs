@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use futures::future::BoxFuture;
-use simplekv_types::{ClientId, Dedupe, GroupId, GroupTime, Position, ReadPolicy, Reply, SlotMapVersion};
+use simplekv_types::{ClientId, Dedupe, GroupId, GroupTime, Naming, Position, ReadPolicy, Reply, SlotMapVersion};
 use tokio::sync::mpsc;
 
 use crate::error::TransportError;
@@ -41,17 +41,56 @@ pub(crate) struct LaneLink {
 /// An open stream of what a node was asked to tell. Dropping both ends closes it.
 pub(crate) struct ListenLink {
     pub(crate) asks: mpsc::UnboundedSender<ListenAsk>,
-    /// The numbers of what has happened.
-    pub(crate) events: Pin<Box<dyn Stream<Item = Result<u64, TransportError>> + Send>>,
+    pub(crate) events: Events,
 }
+
+/// What a node tells, each with the number of what it was asked for.
+pub(crate) type Events = Pin<Box<dyn Stream<Item = Result<(u64, ListenEvent), TransportError>> + Send>>;
 
 /// What a node is asked to tell.
 #[derive(Debug)]
 pub(crate) enum ListenAsk {
     /// Once, when one of the keys has elements.
     Wait { id: u64, keys: Vec<Bytes> },
+    /// Everything that is said in a channel.
+    Subscribe { id: u64, naming: Naming, name: Bytes },
+    /// Whether this was heard, which it is to say.
+    Publish { id: u64, naming: Naming, channel: Bytes, message: Bytes },
     /// Not any more.
     Stop { id: u64 },
+}
+
+impl ListenAsk {
+    pub(crate) fn id(&self) -> u64 {
+        match *self {
+            Self::Wait { id, .. } | Self::Subscribe { id, .. } | Self::Publish { id, .. } | Self::Stop { id } => id,
+        }
+    }
+}
+
+impl ListenEvent {
+    /// Whether nothing more is told about the same thing.
+    pub(crate) fn is_last(&self) -> bool {
+        match self {
+            Self::Woken | Self::Heard { .. } | Self::Ended => true,
+            Self::Listening | Self::Message { .. } => false,
+        }
+    }
+}
+
+/// What a node tells.
+#[derive(Clone, Debug)]
+pub(crate) enum ListenEvent {
+    /// One of the keys has elements, or may have.
+    Woken,
+    /// What is said from now on is told.
+    Listening,
+    /// Something was said.
+    Message { channel: Bytes, message: Bytes },
+    /// What was to be said was said, and so many heard it.
+    Heard { by: u64 },
+    /// Nothing more is told.
+    Ended,
 }
 
 /// Pushed topologies.

@@ -9,7 +9,7 @@ use simplekv_types::{Reply, Slot};
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::listener::Heard;
+use crate::transport::ListenAsk;
 use crate::{Client, Kind, Options};
 
 /// After so long a wait, having found nothing is not taken for a sign that something is wrong.
@@ -42,46 +42,55 @@ impl Client {
             }
             let began = Instant::now();
             let waiting = async {
-                let heard = self.elements(keys).await;
+                let was_calm = self.elements(keys).await && began.elapsed() >= CALM;
                 // Woken for nothing time and again: who wakes us has another picture of the cluster, or others are always faster.
-                if heard == Heard::Nothing || began.elapsed() < CALM {
+                if !was_calm {
                     self.core().config.backoff.rest(step).await;
                 }
+                was_calm
             };
             let waited = async {
                 tokio::select! {
-                    () = waiting => Ok(()),
+                    was_calm = waiting => Ok(was_calm),
                     () = self.core().ended() => Err(Error::Closed),
                 }
             };
-            match deadline {
+            let was_calm = match deadline {
                 None => waited.await?,
                 Some(deadline) => match tokio::time::timeout_at(deadline, waited).await {
                     Ok(waited) => waited?,
                     Err(_) => return Ok(Reply::NullArray),
                 },
-            }
-            step = if began.elapsed() < CALM { step + 1 } else { 0 };
+            };
+            step = if was_calm { 0 } else { step + 1 };
         }
     }
 
-    /// Waits until a leader says that one of the keys has elements.
-    async fn elements(&self, keys: &[Bytes]) -> Heard {
-        let topology = Arc::clone(&self.core().slots.load());
+    /// Waits until a leader says that one of the keys has elements. `false` if that cannot be heard, or not any more.
+    async fn elements(&self, keys: &[Bytes]) -> bool {
+        let mut topologies = self.core().slots.subscribe();
+        let topology = Arc::clone(&topologies.borrow_and_update());
         let mut asked: Vec<(Arc<str>, Vec<Bytes>)> = Vec::with_capacity(1);
         for key in keys {
             let leader = topology.owner(Slot::of_key(key)).and_then(|group| topology.node(group.leader?));
-            let Some(node) = leader else { return Heard::Nothing };
+            let Some(node) = leader else { return false };
             match asked.iter_mut().find(|(address, _)| **address == node.addresses.grpc) {
                 Some((_, keys)) => keys.push(key.clone()),
                 None => asked.push((Arc::from(&*node.addresses.grpc), vec![key.clone()])),
             }
         }
         if asked.is_empty() {
-            return Heard::Nothing;
+            return false;
         }
         let listener = &self.core().listener;
-        let waits = asked.iter().map(|(address, keys)| listener.elements(address, keys.clone()).boxed());
-        futures::future::select_all(waits).await.0
+        let waits = asked.into_iter().map(|(address, keys)| {
+            let mut told = listener.ask(&address, |id| ListenAsk::Wait { id, keys });
+            async move { told.next().await.is_some() }.boxed()
+        });
+        tokio::select! {
+            (is_told, ..) = futures::future::select_all(waits) => is_told,
+            // The keys may have another leader, whatever the one that was asked thinks.
+            changed = topologies.changed() => changed.is_ok(),
+        }
     }
 }

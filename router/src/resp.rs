@@ -1,6 +1,7 @@
 //! The Redis protocol port.
 
 mod connection;
+mod ears;
 mod pipeline;
 mod scan;
 mod task;

@@ -4,6 +4,7 @@
 //! [`group::Group`] is what a node does to one group's replica, without any of the machinery around it.
 
 mod budget;
+mod channels;
 pub mod clock;
 pub mod config;
 mod controller;

@@ -26,6 +26,9 @@ use crate::{clock, controller, http, replicas, resp, rpc};
 /// How often a starting node looks whether it serves.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// Messages for the channels of other nodes that wait to be sent; beyond, they are lost.
+const SAID_AT_ONCE: usize = 1024;
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -107,9 +110,12 @@ impl Node {
         let stopping = CancellationToken::new();
         let shared = Arc::new(Shared::new(config, mirror.subscribe(), stopping.clone()));
         let peers = Peers::new(Arc::clone(&shared));
+        let (said, to_spread) = mpsc::channel(SAID_AT_ONCE);
+        shared.spread_by(said);
         let (fatal_out, fatal) = watch::channel(None);
         let (news, news_in) = mpsc::unbounded_channel::<News>();
         let tasks = TaskTracker::new();
+        tasks.spawn(stopping.clone().run_until_cancelled_owned(peers.clone().spread(to_spread)));
         let replicas = replicas::Replicas::new(Arc::clone(&shared), fs, dir.clone(), records.clone(), peers, news);
 
         tasks.spawn(follow(Arc::clone(&shared), mirror, stopping.clone()));

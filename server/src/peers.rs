@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use simplekv_proto::v1;
 use simplekv_proto::v1::replication_client::ReplicationClient;
@@ -18,6 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, info};
 
+use crate::channels::Said;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
 use crate::shared::Shared;
@@ -29,6 +31,20 @@ const FRAME: usize = 64;
 /// Frames given to the transport ahead of its own flow control.
 const FRAMES_AHEAD: usize = 4;
 
+/// What a link is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Link {
+    Group(GroupId),
+    /// What is said in channels: it must not hold up any group.
+    Channels,
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    Envelope(Envelope),
+    Said(v1::Said),
+}
+
 /// The links of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
@@ -39,7 +55,7 @@ pub(crate) struct Peers {
 struct Links {
     node: Arc<Shared>,
     routing: watch::Receiver<Arc<Routing>>,
-    links: Mutex<HashMap<(NodeId, GroupId), mpsc::Sender<Envelope>>>,
+    links: Mutex<HashMap<(NodeId, Link), mpsc::Sender<Outgoing>>>,
 }
 
 impl Peers {
@@ -51,21 +67,40 @@ impl Peers {
 
     /// Sends, or drops if the link is stalled. Never waits.
     pub(crate) fn send(&self, envelope: Envelope) {
+        let (to, link) = (envelope.to, Link::Group(envelope.group));
+        self.send_over(to, link, Outgoing::Envelope(envelope));
+    }
+
+    /// Tells all other nodes what is said in channels, as long as anything is.
+    pub(crate) async fn spread(self, mut said: mpsc::Receiver<Said>) {
+        while let Some(Said { channel, message }) = said.recv().await {
+            let Some(cluster) = self.inner.node.cluster() else { continue };
+            let cluster_id = Bytes::copy_from_slice(&cluster.0.to_be_bytes());
+            let others = self.inner.node.routing().other_nodes(self.inner.node.node());
+            for node in others {
+                let said =
+                    v1::Said { cluster_id: cluster_id.clone(), channel: channel.clone(), message: message.clone() };
+                self.send_over(node, Link::Channels, Outgoing::Said(said));
+            }
+        }
+    }
+
+    fn send_over(&self, to: NodeId, link: Link, outgoing: Outgoing) {
         Metrics::add(&self.inner.node.metrics().peer_messages, 1);
         let mut links = self.inner.links.lock();
-        let link = links.entry((envelope.to, envelope.group)).or_insert_with(|| {
+        let link = links.entry((to, link)).or_insert_with(|| {
             let (sender, queue) = mpsc::channel(QUEUE);
-            tokio::spawn(run(envelope.to, self.inner.routing.clone(), queue));
+            tokio::spawn(run(to, self.inner.routing.clone(), queue));
             sender
         });
-        if link.try_send(envelope).is_err() {
+        if link.try_send(outgoing).is_err() {
             debug!("a peer's queue is full, message dropped");
         }
     }
 }
 
 /// Ends when the [`Peers`] that opened the link is gone.
-async fn run(node: NodeId, routing: watch::Receiver<Arc<Routing>>, mut queue: mpsc::Receiver<Envelope>) {
+async fn run(node: NodeId, routing: watch::Receiver<Arc<Routing>>, mut queue: mpsc::Receiver<Outgoing>) {
     let backoff = ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(10))
         .with_max_delay(Duration::from_millis(500))
@@ -123,7 +158,7 @@ enum End {
     Broken(String),
 }
 
-async fn deliver(client: &mut ReplicationClient<Channel>, queue: &mut mpsc::Receiver<Envelope>) -> Sent {
+async fn deliver(client: &mut ReplicationClient<Channel>, queue: &mut mpsc::Receiver<Outgoing>) -> Sent {
     let (frames, outgoing) = mpsc::channel::<v1::PeerFrame>(FRAMES_AHEAD);
     let call = client.deliver(ReceiverStream::new(outgoing));
     tokio::pin!(call);
@@ -140,9 +175,15 @@ async fn deliver(client: &mut ReplicationClient<Channel>, queue: &mut mpsc::Rece
                 if count == 0 {
                     return sent;
                 }
-                let envelopes = waiting.drain(..).map(v1::Envelope::from).collect();
+                let mut frame = v1::PeerFrame::default();
+                for outgoing in waiting.drain(..) {
+                    match outgoing {
+                        Outgoing::Envelope(envelope) => frame.envelopes.push(envelope.into()),
+                        Outgoing::Said(said) => frame.said.push(said),
+                    }
+                }
                 // Waits while the peer's flow control says so; the queue behind fills up and drops meanwhile.
-                if frames.send(v1::PeerFrame { envelopes }).await.is_err() {
+                if frames.send(frame).await.is_err() {
                     sent.end = End::Broken("the stream is closed".to_owned());
                     return sent;
                 }

@@ -13,6 +13,7 @@ use crate::shared::Shared;
 
 mod connection;
 mod facts;
+mod listening;
 
 /// How long to leave off accepting when the process has no file descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(100);

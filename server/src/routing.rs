@@ -76,6 +76,11 @@ impl Routing {
         self.nodes.get(&node).map(|facts| facts.addresses.grpc.clone())
     }
 
+    /// All nodes but this one.
+    pub(crate) fn other_nodes(&self, this: NodeId) -> Vec<NodeId> {
+        self.nodes.keys().copied().filter(|node| *node != this).collect()
+    }
+
     /// The leader of a group and its Redis protocol address (empty if unknown).
     pub(crate) fn leader(&self, group: GroupId) -> (Option<NodeId>, String) {
         let leader = self.groups.get(&group).and_then(|record| record.leader).map(|leader| leader.node);

@@ -11,10 +11,11 @@ use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
 use simplekv_resp::command::{GeoCommand, HashCommand, ListCommand, SetOfCommand, ZsetCommand};
 use simplekv_resp::{Command, Keys};
-use simplekv_types::{ClusterId, Failure, GroupId, NodeId, RunId, Slot, Tick, limits};
-use tokio::sync::watch;
+use simplekv_types::{ClusterId, Failure, GroupId, Naming, NodeId, RunId, Slot, Tick, limits};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::channels::{Channels, Said};
 use crate::clock;
 use crate::config::{Config, Limits};
 use crate::hosted::Hosted;
@@ -33,6 +34,9 @@ pub(crate) struct Shared {
     hosted: ArcSwap<BTreeMap<GroupId, Arc<Hosted>>>,
     in_flight: Arc<AtomicUsize>,
     metrics: Metrics,
+    channels: Arc<Channels>,
+    /// Takes what is said here to the other nodes. Empty before the node has started.
+    spread: OnceLock<mpsc::Sender<Said>>,
     started: Instant,
     run: OnceLock<RunId>,
     stopping: CancellationToken,
@@ -62,6 +66,8 @@ impl Shared {
             hosted: ArcSwap::default(),
             in_flight: Arc::default(),
             metrics: Metrics::default(),
+            channels: Arc::default(),
+            spread: OnceLock::new(),
             started: Instant::now(),
             run: OnceLock::new(),
             stopping,
@@ -102,6 +108,37 @@ impl Shared {
     /// Tells each change of the metadata.
     pub(crate) fn view_changes(&self) -> watch::Receiver<Arc<ClusterView>> {
         self.view.clone()
+    }
+
+    pub(crate) fn channels(&self) -> &Arc<Channels> {
+        &self.channels
+    }
+
+    /// From now on what is said here is said everywhere.
+    pub(crate) fn spread_by(&self, spread: mpsc::Sender<Said>) {
+        self.spread.set(spread).expect("a node starts once");
+    }
+
+    /// Says something in a channel of the whole cluster. Returns how many of this node's listeners heard it.
+    pub(crate) fn say(&self, channel: &Bytes, message: &Bytes) -> usize {
+        if let Some(spread) = self.spread.get() {
+            // To nodes that cannot keep up it is lost, as it is to listeners.
+            let _ = spread.try_send(Said { channel: channel.clone(), message: message.clone() });
+        }
+        self.channels.publish(Naming::Channel, channel, message)
+    }
+
+    /// Why this node is not the one that fans out in a sharded channel, if it is not.
+    pub(crate) fn channel_is_elsewhere(&self, channel: &[u8]) -> Option<Failure> {
+        let (routing, slot) = (self.routing(), Slot::of_key(channel));
+        match routing.owner(slot) {
+            Some(group) if self.hosted(group).is_none() => Some(routing.moved(slot)),
+            Some(group) if routing.led_elsewhere(group, self.node()) => {
+                Some(routing.not_leader(slot, group, self.node()))
+            }
+            Some(_) => None,
+            None => Some(Failure::SlotUnserved { slot }),
+        }
     }
 
     /// Cancelled when the node stops: whatever serves somebody ends.

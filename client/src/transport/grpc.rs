@@ -74,7 +74,7 @@ impl Grpc {
             Ok((asks, stream.map_err(|status| lost(&address, status))?.into_inner()))
         };
         let (asks, events) = within(self.connect * 2, &address, connect).await?;
-        let events = events.map(move |event| event.map(|event| event.id).map_err(|status| lost(&address, status)));
+        let events = events.map(move |event| event.map(wire::event).map_err(|status| lost(&address, status)));
         Ok(ListenLink { asks, events: events.boxed() })
     }
 

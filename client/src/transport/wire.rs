@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use simplekv_proto::convert::{Malformed, cluster_id};
 use simplekv_proto::v1;
+use simplekv_proto::v1::event::What;
 use simplekv_proto::v1::listen_request::Ask;
 use simplekv_types::{
-    Epoch, GroupId, GroupTime, NodeAddresses, NodeId, Position, Reply, Slot, SlotMapVersion, SlotRange,
+    Epoch, GroupId, GroupTime, Naming, NodeAddresses, NodeId, Position, Reply, Slot, SlotMapVersion, SlotRange,
 };
 
-use super::{Frame, ListenAsk, OpReply, ReplyFrame, Update, WireOp};
+use super::{Frame, ListenAsk, ListenEvent, OpReply, ReplyFrame, Update, WireOp};
 use crate::topology::{Group, Node, Topology, process_millis};
 
 pub(super) fn frame(frame: Frame) -> v1::RequestFrame {
@@ -35,9 +36,35 @@ fn op(op: WireOp) -> v1::Op {
 pub(super) fn listen(ask: ListenAsk) -> v1::ListenRequest {
     let (id, ask) = match ask {
         ListenAsk::Wait { id, keys } => (id, Ask::Wait(v1::WaitForElements { keys })),
+        ListenAsk::Subscribe { id, naming, name } => {
+            (id, Ask::Subscribe(v1::Subscribe { naming: self::naming(naming).into(), name }))
+        }
+        ListenAsk::Publish { id, naming, channel, message } => {
+            (id, Ask::Publish(v1::Publish { naming: self::naming(naming).into(), channel, message }))
+        }
         ListenAsk::Stop { id } => (id, Ask::Stop(v1::StopListening {})),
     };
     v1::ListenRequest { id, ask: Some(ask) }
+}
+
+fn naming(naming: Naming) -> v1::subscribe::Naming {
+    match naming {
+        Naming::Channel => v1::subscribe::Naming::Channel,
+        Naming::Pattern => v1::subscribe::Naming::Pattern,
+        Naming::Shard => v1::subscribe::Naming::Shard,
+    }
+}
+
+pub(super) fn event(event: v1::Event) -> (u64, ListenEvent) {
+    let what = match event.what {
+        Some(What::Woken(_)) => ListenEvent::Woken,
+        Some(What::Listening(_)) => ListenEvent::Listening,
+        Some(What::Message(v1::Message { channel, message })) => ListenEvent::Message { channel, message },
+        Some(What::Heard(v1::Heard { by })) => ListenEvent::Heard { by },
+        // Of a newer node, what is not known says at least that something is over.
+        Some(What::Ended(_)) | None => ListenEvent::Ended,
+    };
+    (event.id, what)
 }
 
 pub(super) fn replies(frame: v1::ReplyFrame) -> ReplyFrame {

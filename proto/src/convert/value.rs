@@ -26,6 +26,8 @@ impl From<Reply> for v1::Value {
             Reply::Array(replies) => Kind::Array(values(replies)),
             Reply::Map(pairs) => Kind::Map(values(flat(pairs))),
             Reply::Pairs(pairs) => Kind::Pairs(values(flat(pairs))),
+            // No command that is sent over this wire is answered by any.
+            Reply::Pushes(pushes) => Kind::Array(values(pushes.into_iter().flatten().collect())),
             Reply::Set(replies) => Kind::Set(values(replies)),
             Reply::Error(failure) => Kind::Failure(failure.into()),
         };

@@ -33,6 +33,8 @@ pub enum Reply {
     Map(Vec<(Reply, Reply)>),
     /// Pairs in order, each an array of its own; a flat array in RESP2.
     Pairs(Vec<(Reply, Reply)>),
+    /// Messages that are pushed, one after the other; arrays in RESP2.
+    Pushes(Vec<Vec<Reply>>),
     /// Values without order; an array in RESP2.
     Set(Vec<Reply>),
     /// The command was refused or failed.
@@ -50,6 +52,22 @@ impl Reply {
     #[must_use]
     pub const fn fixed(text: &'static str) -> Self {
         Self::Bulk(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// About how many bytes it takes up in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        const EACH: usize = size_of::<Reply>();
+        let all = |items: &[Self]| items.iter().map(Self::memory_bytes).sum::<usize>();
+        match self {
+            Self::Bulk(bytes) | Self::Text(bytes) => EACH + bytes.len(),
+            Self::Array(items) | Self::Set(items) => EACH + all(items),
+            Self::Pushes(pushes) => EACH + pushes.iter().map(|items| all(items)).sum::<usize>(),
+            Self::Map(pairs) | Self::Pairs(pairs) => {
+                EACH + pairs.iter().map(|(one, other)| one.memory_bytes() + other.memory_bytes()).sum::<usize>()
+            }
+            _ => EACH,
+        }
     }
 
     /// `Bulk` of the value, or `Null`.

@@ -1,14 +1,16 @@
 //! Commands about the connection, the server and the cluster, typed.
 
 use bytes::Bytes;
-use simplekv_types::{ReadPolicy, SessionToken, Slot};
+use simplekv_types::{Naming, ReadPolicy, SessionToken, Slot};
 
 use crate::command::Keys;
+use crate::control::pubsub::PubSubQuery;
 use crate::encode::Protocol;
 use crate::parser::Args;
 
 pub(crate) mod cluster;
 pub(crate) mod connection;
+pub mod pubsub;
 pub(crate) mod server;
 pub(crate) mod transactions;
 
@@ -33,6 +35,31 @@ pub enum Control {
     Quit,
     /// RESET.
     Reset,
+    /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE.
+    Subscribe {
+        /// What the names mean.
+        naming: Naming,
+        /// Channels or patterns; at least one.
+        names: Keys,
+    },
+    /// UNSUBSCRIBE, PUNSUBSCRIBE, SUNSUBSCRIBE.
+    Unsubscribe {
+        /// What the names mean.
+        naming: Naming,
+        /// Channels or patterns; none means all.
+        names: Keys,
+    },
+    /// PUBLISH, SPUBLISH.
+    Publish {
+        /// What the name means; never [`Naming::Pattern`].
+        naming: Naming,
+        /// The channel.
+        channel: Bytes,
+        /// What is said.
+        message: Bytes,
+    },
+    /// PUBSUB.
+    PubSub(PubSubQuery),
     /// MULTI.
     Multi,
     /// EXEC.

@@ -47,6 +47,10 @@ pub fn reply(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
         Reply::Bool(value) if resp3 => out.put_slice(if *value { b"#t\r\n" } else { b"#f\r\n" }),
         Reply::Bool(value) => integer(b':', i64::from(*value), out),
         Reply::Array(items) => aggregate(b'*', items, protocol, out),
+        Reply::Pushes(pushes) => {
+            let kind = if resp3 { b'>' } else { b'*' };
+            pushes.iter().for_each(|items| aggregate(kind, items, protocol, out));
+        }
         Reply::Set(items) => aggregate(if resp3 { b'~' } else { b'*' }, items, protocol, out),
         Reply::Map(pairs) => map(pairs, protocol, out),
         Reply::Pairs(pairs) => array_of_pairs(pairs, protocol, out),

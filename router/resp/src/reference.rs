@@ -117,6 +117,7 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         (is_about_data && is_about_keys && command != "memory" && !is_sort || spec.name == "object|help", "@keyspace"),
         (has(Flags::BLOCKING), "@blocking"),
         (spec.group == Group::Transactions, "@transaction"),
+        (has(Flags::PUBSUB), "@pubsub"),
         (is_about_connection, "@connection"),
         (is_admin, "@admin"),
         (has(Flags::FAST), "@fast"),

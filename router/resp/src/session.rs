@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use simplekv_types::{Failure, Position, ReadPolicy, Reply, SessionToken};
+use simplekv_types::{Failure, Naming, Position, ReadPolicy, Reply, SessionToken};
 
 use crate::command::{Body, Request, Watched};
 use crate::control::{ClientCommand, Control, Credentials, Hello, LibraryAttribute, ReplyMode};
@@ -17,8 +17,11 @@ use crate::table::{Flags, Spec};
 use crate::{info, reference, views};
 
 mod server;
+mod subscriptions;
 mod transaction;
 
+use subscriptions::Subscriptions;
+pub use subscriptions::message;
 use transaction::Collection;
 pub use transaction::{Collected, Transaction};
 
@@ -67,6 +70,8 @@ pub struct Session {
     collection: Option<Collection>,
     /// What keys were when WATCH named them. Invariant: no key twice.
     watched: Vec<Watched>,
+    /// What it listens to.
+    subscriptions: Subscriptions,
 }
 
 const NO_AUTH: Failure = Failure::command("NOAUTH Authentication required.");
@@ -103,6 +108,7 @@ impl Session {
             last_command: "NULL",
             collection: None,
             watched: Vec::new(),
+            subscriptions: Subscriptions::default(),
         }
     }
 
@@ -194,6 +200,7 @@ impl Session {
     /// `NOAUTH` if it has to authenticate first.
     pub fn admit(&mut self, spec: &'static Spec) -> Result<(), Failure> {
         self.last_command = spec.name;
+        self.may_ask(spec)?;
         if self.user.is_some() || spec.flags.contains(Flags::NO_AUTH) { Ok(()) } else { Err(NO_AUTH) }
     }
 
@@ -202,6 +209,10 @@ impl Session {
         let reply = match control {
             Control::Hello(hello) => self.hello(hello, facts),
             Control::Auth(credentials) => self.authenticate(credentials, facts).map(|()| Reply::Ok),
+            Control::Ping { message } if self.is_listening() => {
+                let message = message.clone().unwrap_or_default();
+                Ok(Reply::Array(vec![Reply::fixed("pong"), Reply::Bulk(message)]))
+            }
             Control::Ping { message } => Ok(message.clone().map_or(Reply::Status("PONG"), Reply::Bulk)),
             Control::Echo { message } => Ok(Reply::Bulk(message.clone())),
             Control::Quit => return Answer::Close(Reply::Ok),
@@ -216,7 +227,11 @@ impl Session {
                 self.watched = Vec::new();
                 Ok(Reply::Ok)
             }
-            Control::Watch { .. } => return Answer::NotMine,
+            Control::Watch { .. }
+            | Control::Subscribe { .. }
+            | Control::Unsubscribe { .. }
+            | Control::Publish { .. }
+            | Control::PubSub(_) => return Answer::NotMine,
             Control::Select { database: 0 } | Control::Asking => Ok(Reply::Ok),
             Control::Select { .. } => Err(Failure::command("ERR DB index is out of range")),
             Control::Client(command) => Ok(self.client(command, facts)),
@@ -365,9 +380,11 @@ impl Session {
         let flags = if self.reads_followers { "r" } else { "N" };
         let user = self.user.as_deref().unwrap_or("(none)");
         let watched = self.watched.len();
+        let [sub, psub, ssub] =
+            [Naming::Channel, Naming::Pattern, Naming::Shard].map(|naming| self.subscriptions.count(naming));
         let protocol = self.protocol.number();
         format!(
-            "id={id} addr={address} laddr={local_address} fd=-1 name={name} age={age} idle=0 flags={flags} db=0 sub=0 psub=0 ssub=0 \
+            "id={id} addr={address} laddr={local_address} fd=-1 name={name} age={age} idle=0 flags={flags} db=0 sub={sub} psub={psub} ssub={ssub} \
              multi=-1 watch={watched} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
              cmd={last_command} user={user} redir=-1 resp={protocol} lib-name={library_name} lib-ver={library_version}"
         )

@@ -21,6 +21,7 @@ mod hash;
 mod hyperloglog;
 mod list;
 mod options;
+mod pubsub;
 mod server;
 mod set_of;
 mod string;
@@ -62,8 +63,10 @@ impl Flags {
     pub const MOVABLE_KEYS: Self = Self(1 << 11);
     /// Not in the slow log: what it runs is.
     pub const SKIP_SLOWLOG: Self = Self(1 << 12);
+    /// About channels.
+    pub const PUBSUB: Self = Self(1 << 13);
 
-    const NAMES: [&'static str; 13] = [
+    const NAMES: [&'static str; 14] = [
         "write",
         "readonly",
         "denyoom",
@@ -77,6 +80,7 @@ impl Flags {
         "blocking",
         "movablekeys",
         "skip_slowlog",
+        "pubsub",
     ];
 
     /// These and those.
@@ -166,6 +170,8 @@ pub enum Group {
     Geo,
     /// Estimates of how many different elements there were, in strings.
     HyperLogLog,
+    /// Channels.
+    PubSub,
     /// The connection.
     Connection,
     /// The server.
@@ -189,6 +195,7 @@ impl Group {
             Self::Transactions => "transactions",
             Self::Geo => "geo",
             Self::HyperLogLog => "hyperloglog",
+            Self::PubSub => "pubsub",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -323,6 +330,7 @@ const COUNT: usize = string::SPECS.len()
     + hyperloglog::SPECS.len()
     + generic::SPECS.len()
     + transactions::SPECS.len()
+    + pubsub::SPECS.len()
     + connection::SPECS.len()
     + server::SPECS.len()
     + cluster::SPECS.len();
@@ -343,6 +351,7 @@ const fn all() -> [Spec; COUNT] {
         hyperloglog::SPECS,
         generic::SPECS,
         transactions::SPECS,
+        pubsub::SPECS,
         connection::SPECS,
         server::SPECS,
         cluster::SPECS,

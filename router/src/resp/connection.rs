@@ -1,22 +1,31 @@
 //! One connection of the Redis protocol.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures::FutureExt;
+use parking_lot::Mutex;
+use simplekv_client::Message;
 use simplekv_resp::control::ClientCommand;
+use simplekv_resp::session::message;
 use simplekv_resp::{
-    Answer, Args, Body, Collected, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Session, encode,
+    Answer, Args, Body, Collected, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Session, Transaction,
+    encode,
 };
 use simplekv_types::{Failure, ReadPolicy, Reply, SessionToken};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::time::{Instant, Sleep};
 
+use super::ears::Ears;
 use super::pipeline::{Pipeline, Turn};
 use super::task::Task;
+use crate::error;
 use crate::facts::{RouterFacts, now_micros};
 use crate::metrics::Class;
 use crate::shared::{Listed, Shared};
@@ -82,6 +91,7 @@ pub(super) struct Connection {
     input: BytesMut,
     output: BytesMut,
     pipeline: Pipeline,
+    ears: Ears,
     held: Option<Held>,
     /// Places taken of those the router has. Invariant: at least as many as requests are outstanding.
     places: usize,
@@ -112,6 +122,7 @@ impl Connection {
             input: BytesMut::new(),
             output: BytesMut::new(),
             pipeline: Pipeline::new(Arc::clone(&shared), number),
+            ears: Ears::new(),
             held: None,
             places: 0,
             is_closing: false,
@@ -132,9 +143,11 @@ impl Connection {
             self.take_up();
             // Replies that are handed out make room for requests that have arrived already. Others get their turn in between.
             let goes_on = self.hand_out() && self.may_take_up();
-            // Whoever goes away while it waits, or has to, gets nothing more: what it would take is somebody else's then.
-            let is_done = self.pipeline.len() == 0 && self.output.is_empty();
-            if self.is_closing && (is_done || self.pipeline.is_blocked()) {
+            if self.is_closing && self.pipeline.is_blocked() {
+                // Whoever goes away while it waits, or has to, takes nothing any more.
+                self.pipeline.stop_waiting();
+            }
+            if self.is_closing && self.pipeline.len() == 0 && self.output.is_empty() {
                 return Ok(writer.shutdown().await?);
             }
             let (wants_bytes, wants_place) = (self.wants_bytes(), self.wants_place());
@@ -150,8 +163,12 @@ impl Connection {
                     permit.forget();
                     self.places += 1;
                 },
+                Some(message) = self.ears.next(), if self.output.len() < WRITE_AHEAD_BYTES => self.tell(&message),
                 () = shared.stopping.cancelled(), if !self.is_closing => self.is_closing = true,
-                () = &mut alarm => self.check_patience(&mut alarm)?,
+                () = &mut alarm => {
+                    self.is_closing |= self.pipeline.is_blocked() && has_gone(&reader);
+                    self.check_patience(&mut alarm)?;
+                }
                 () = tokio::task::yield_now(), if goes_on => (),
             }
         }
@@ -189,7 +206,7 @@ impl Connection {
 
     /// Whether the next request may be taken up, if it is here.
     fn may_take_up(&self) -> bool {
-        !self.is_closing && self.held.is_none() && self.has_room()
+        !self.is_closing && self.held.is_none() && !self.pipeline.is_blocked() && self.has_room()
     }
 
     fn has_room(&self) -> bool {
@@ -250,30 +267,22 @@ impl Connection {
                 let turn = self.pipeline.take_turn(protocol, is_heard, Class::Control);
                 self.pipeline.answer(turn, reply);
             }
-            Collected::Exec(mut transaction) => {
-                transaction.answer(|control| self.answer_within(control));
-                match Task::exec(transaction) {
+            Collected::Exec(transaction) => {
+                let shared = Arc::clone(&self.shared);
+                let within = Within { shared, session: Arc::clone(&self.listed.session), connection: self.number };
+                let client = self.pipeline.session().clone();
+                let conclude = |transaction, done| within.conclude(client, transaction, done).boxed();
+                match Task::exec(transaction, conclude) {
                     Ok(task) => {
                         let turn = self.pipeline.take_turn(protocol, is_heard, task.class());
                         self.begin(Held::Task { turn, task });
                     }
-                    Err(transaction) => {
+                    Err(answered) => {
                         let turn = self.pipeline.take_turn(protocol, is_heard, Class::Control);
-                        self.pipeline.answer(turn, transaction.conclude(Reply::Array(Vec::new())));
+                        self.pipeline.answer_later(turn, answered);
                     }
                 }
             }
-        }
-    }
-
-    /// Answers a control command that is part of a transaction.
-    fn answer_within(&self, control: &Control) -> Reply {
-        let facts = RouterFacts { shared: &self.shared, connection: self.number };
-        let answer = self.listed.session.lock().answer(control, &facts);
-        match answer {
-            Answer::Reply(reply) | Answer::Close(reply) => reply,
-            Answer::NotMine if matches!(control, Control::Wait { .. }) => self.followers_in_sync(),
-            Answer::NotMine => NOT_THROUGH_A_ROUTER.into(),
         }
     }
 
@@ -292,6 +301,7 @@ impl Connection {
                 self.begin(Held::Last { turn, last: Last::Token });
             }
             (Answer::Reply(reply), Control::Reset) => {
+                self.ears.close();
                 self.pipeline.reset_session();
                 self.pipeline.answer(turn, reply);
             }
@@ -301,9 +311,38 @@ impl Connection {
                 self.is_closing = true;
             }
             (Answer::NotMine, Control::Wait { .. }) => self.begin(Held::Last { turn, last: Last::Wait }),
-            (Answer::NotMine, Control::Watch { keys }) => self.begin(Held::Watch { turn, keys }),
+            (Answer::NotMine, Control::Subscribe { naming, names }) => {
+                let (new, reply) = self.listed.session.lock().subscribe(naming, &names);
+                let ready = self.ears.subscribe(self.pipeline.session(), naming, new);
+                self.pipeline.answer_later(turn, async move {
+                    ready.await;
+                    reply
+                });
+            }
+            (Answer::NotMine, Control::Unsubscribe { naming, names }) => {
+                let (ended, reply) = self.listed.session.lock().unsubscribe(naming, &names);
+                self.ears.unsubscribe(naming, &ended);
+                self.pipeline.answer(turn, reply);
+            }
+            (Answer::NotMine, Control::Publish { naming, channel, message }) => {
+                self.begin(Held::Task { turn, task: Task::Publish { naming, channel, message } });
+            }
+            (Answer::NotMine, Control::Watch { keys }) => {
+                let allowed = self.listed.session.lock().may_watch(keys.len());
+                match allowed {
+                    Ok(()) => self.begin(Held::Watch { turn, keys }),
+                    Err(failure) => self.pipeline.answer(turn, failure.into()),
+                }
+            }
             (Answer::NotMine, _) => self.pipeline.answer(turn, NOT_THROUGH_A_ROUTER.into()),
         }
+    }
+
+    /// Tells what was said in a channel.
+    fn tell(&mut self, said: &Message) {
+        let protocol = self.listed.session.lock().protocol();
+        let push = message(said.naming, &said.name, &said.channel, &said.message);
+        encode::reply(&push, protocol, &mut self.output);
     }
 
     /// Begins a request, or holds it if it may not begin yet.
@@ -342,18 +381,11 @@ impl Connection {
         }
     }
 
-    /// In the group that has fewest of them.
-    fn followers_in_sync(&self) -> Reply {
-        let followers = self.shared.topology().groups().iter().map(|group| group.in_sync.len()).min();
-        let followers = followers.unwrap_or(0).saturating_sub(1);
-        Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX))
-    }
-
     /// Everything before it has been answered.
     fn conclude(&mut self, last: Last) -> Reply {
         match last {
             // What was acknowledged is on every in-sync replica already: there is nothing to wait for.
-            Last::Wait => self.followers_in_sync(),
+            Last::Wait => followers_in_sync(&self.shared),
             Last::Read { policy, token } => {
                 self.pipeline.set_read_policy(policy);
                 token.iter().for_each(|token| self.pipeline.session().merge(token));
@@ -386,7 +418,7 @@ impl Connection {
 
     /// Gives back the places of requests that have been answered, but for one that a held request waited for.
     fn give_back_places(&mut self) {
-        let needed = self.pipeline.outstanding() + usize::from(self.held.is_some());
+        let needed = self.pipeline.outstanding() + usize::from(self.held.is_some() && !self.pipeline.is_blocked());
         if let Some(surplus) = self.places.checked_sub(needed)
             && surplus > 0
         {
@@ -465,12 +497,62 @@ impl Connection {
         if self.wants_bytes() && is_over(self.partial_since, limits.partial_request_timeout) {
             return Err(End::PartialRequest);
         }
-        let is_silent = self.pipeline.len() == 0 && self.output.is_empty();
+        // Whoever listens may do so in silence.
+        let is_silent = self.pipeline.len() == 0 && self.output.is_empty() && self.ears.is_empty();
         match limits.idle_timeout {
             Some(idle) if is_silent && now - self.last_heard >= idle => Err(End::Idle),
             _ => Ok(()),
         }
     }
+}
+
+/// What it takes to answer the commands of a transaction that are not about data.
+struct Within {
+    shared: Arc<Shared>,
+    session: Arc<Mutex<Session>>,
+    connection: u64,
+}
+
+impl Within {
+    /// Answers EXEC, when it is known whether anything is done.
+    async fn conclude(self, client: simplekv_client::Session, mut transaction: Transaction, done: Reply) -> Reply {
+        if !matches!(done, Reply::Array(_)) {
+            return transaction.conclude(done);
+        }
+        let mut heard = VecDeque::new();
+        for (naming, channel, message) in transaction.publications() {
+            let heard_by = client.publish(naming, channel.clone(), message.clone()).await;
+            heard.push_back(heard_by.map_or_else(error::reply, |by| Reply::Int(i64::try_from(by).unwrap_or(i64::MAX))));
+        }
+        transaction.answer(|control| match control {
+            Control::Publish { .. } => heard.pop_front().unwrap_or(Reply::Null),
+            control => self.answer(control),
+        });
+        transaction.conclude(done)
+    }
+
+    fn answer(&self, control: &Control) -> Reply {
+        let facts = RouterFacts { shared: &self.shared, connection: self.connection };
+        let answer = self.session.lock().answer(control, &facts);
+        match answer {
+            Answer::Reply(reply) | Answer::Close(reply) => reply,
+            Answer::NotMine if matches!(control, Control::Wait { .. }) => followers_in_sync(&self.shared),
+            Answer::NotMine => NOT_THROUGH_A_ROUTER.into(),
+        }
+    }
+}
+
+/// In the group that has fewest of them.
+fn followers_in_sync(shared: &Shared) -> Reply {
+    let followers = shared.topology().groups().iter().map(|group| group.in_sync.len()).min();
+    let followers = followers.unwrap_or(0).saturating_sub(1);
+    Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX))
+}
+
+/// Whether the client has closed its side, however much of what it sent is not read.
+fn has_gone(reader: &ReadHalf<'_>) -> bool {
+    let ready = reader.ready(Interest::READABLE).now_or_never();
+    ready.is_some_and(|ready| ready.map_or(true, |ready| ready.is_read_closed()))
 }
 
 impl Drop for Connection {

@@ -27,6 +27,9 @@ use crate::shared::Shared;
 const TOGETHER_MAX: usize = 128;
 const TOGETHER_BYTES_MAX: usize = 128 << 10;
 
+/// Keys of one WATCH that are asked for at a time.
+const VERSIONS_AT_ONCE: usize = 16;
+
 /// What a reply is taken to come to before any has come: enough that the first requests of a connection cannot all ask for values of
 /// the largest size at once.
 const REPLY_BYTES_AT_FIRST: usize = 1 << 20;
@@ -167,6 +170,15 @@ impl Pipeline {
         self.singles + self.wide_reads + self.wide_writes
     }
 
+    /// Forgets the request that waits, and everything behind it.
+    pub(super) fn stop_waiting(&mut self) {
+        debug_assert_eq!(self.outstanding(), 0, "who waits does so alone");
+        self.running.clear();
+        self.pending.clear();
+        self.waiting_bytes = 0;
+        self.is_blocked = false;
+    }
+
     /// Whether nothing goes on before somebody else does something.
     pub(super) fn is_blocked(&self) -> bool {
         self.is_blocked
@@ -182,7 +194,7 @@ impl Pipeline {
     pub(super) fn answer(&mut self, turn: Turn, reply: Reply) {
         let at = usize::try_from(turn - self.first).expect("a pipeline fits in memory");
         let pending = self.pending.get_mut(at).expect("a turn is pending until its reply was taken");
-        self.waiting_bytes += size_of_reply(&reply);
+        self.waiting_bytes += reply.memory_bytes();
         pending.reply = Some(reply);
     }
 
@@ -192,7 +204,7 @@ impl Pipeline {
             return false;
         }
         match (task, task.is_write()) {
-            (Task::Blocking { .. }, _) => self.outstanding() == 0,
+            (Task::Blocking { .. } | Task::Publish { .. }, _) => self.outstanding() == 0,
             (Task::Single { .. }, false) => self.wide_writes == 0,
             (Task::Single { .. }, true) => self.wide_writes == 0 && self.wide_reads == 0,
             (Task::Wide { .. }, false) => self.writes == 0 && self.wide_writes == 0,
@@ -213,6 +225,13 @@ impl Pipeline {
                     self.fresh.push(slot);
                 }
             }
+            Task::Publish { naming, channel, message } => {
+                let session = self.session.clone();
+                self.answer_later(turn, async move {
+                    let heard = session.publish(naming, channel, message).await;
+                    heard.map_or_else(error::reply, |by| Reply::Int(i64::try_from(by).unwrap_or(i64::MAX)))
+                });
+            }
             Task::Blocking { tries, keys, timeout } => {
                 self.is_blocked = true;
                 let (session, options) = (self.session.clone(), self.options);
@@ -222,14 +241,14 @@ impl Pipeline {
                 };
                 self.running.push(future.boxed());
             }
-            Task::Wide { command, kind, part_of } => {
+            Task::Wide { command, kind, conclude } => {
                 let is_write = kind == Kind::Write;
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) += 1;
                 let (shared, session, options) = (Arc::clone(&self.shared), self.session.clone(), self.options);
                 let future = async move {
                     let reply = wide::run(&shared, &session, command, kind, options).await;
-                    let reply = match part_of {
-                        Some(transaction) => transaction.conclude(reply),
+                    let reply = match conclude {
+                        Some(conclude) => conclude(reply).await,
                         None => reply,
                     };
                     Finished::Wide { turn, is_write, reply }
@@ -237,6 +256,12 @@ impl Pipeline {
                 self.running.push(future.boxed());
             }
         }
+    }
+
+    /// Answers a request with what comes of this, before anything behind it begins.
+    pub(super) fn answer_later(&mut self, turn: Turn, reply: impl Future<Output = Reply> + Send + 'static) {
+        self.wide_writes += 1;
+        self.running.push(async move { Finished::Wide { turn, is_write: true, reply: reply.await } }.boxed());
     }
 
     /// Asks what keys are, for WATCH. Nothing may be outstanding, and nothing may begin before [`Pipeline::take_versions`] tells.
@@ -252,7 +277,8 @@ impl Pipeline {
                 let (slot, session) = (Slot::of_key(key), session.clone());
                 async move { session.execute(slot, words, Kind::Read, options).await.unwrap_or_else(error::reply) }
             };
-            Finished::Versions { replies: futures::future::join_all(keys.iter().map(version)).await }
+            let versions: Vec<_> = keys.iter().map(version).collect();
+            Finished::Versions { replies: futures::stream::iter(versions).buffered(VERSIONS_AT_ONCE).collect().await }
         };
         self.running.push(future.boxed());
     }
@@ -285,14 +311,14 @@ impl Pipeline {
         let Pending { reply, protocol, is_heard, class } = self.pending.pop_front()?;
         self.first += 1;
         let reply = reply?;
-        self.waiting_bytes -= size_of_reply(&reply);
+        self.waiting_bytes -= reply.memory_bytes();
         self.shared.metrics.answered(class, matches!(reply, Reply::Error(_)));
         Some(Due { reply, protocol, is_heard })
     }
 
     /// Answers a request with what the cluster said.
     fn relay(&mut self, turn: Turn, reply: Reply) {
-        self.recent_bytes = size_of_reply(&reply).max(self.recent_bytes - self.recent_bytes / 8);
+        self.recent_bytes = reply.memory_bytes().max(self.recent_bytes - self.recent_bytes / 8);
         self.answer(turn, reply);
     }
 
@@ -390,17 +416,4 @@ async fn in_order(session: Session, slot: Slot, mut queued: SmallVec<[Queued; 1]
     let results = session.execute_in_order(slot, commands, options).await;
     let replies = turns.into_iter().zip(results.into_iter().map(|result| result.unwrap_or_else(error::reply)));
     Finished::InOrder { slot, writes, replies: replies.collect() }
-}
-
-/// What a reply takes up in memory, roughly.
-fn size_of_reply(reply: &Reply) -> usize {
-    const EACH: usize = std::mem::size_of::<Reply>();
-    match reply {
-        Reply::Bulk(bytes) | Reply::Text(bytes) => EACH + bytes.len(),
-        Reply::Array(items) | Reply::Set(items) => EACH + items.iter().map(size_of_reply).sum::<usize>(),
-        Reply::Map(pairs) | Reply::Pairs(pairs) => {
-            EACH + pairs.iter().map(|(key, value)| size_of_reply(key) + size_of_reply(value)).sum::<usize>()
-        }
-        _ => EACH,
-    }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use simplekv_client::Kind;
 use simplekv_resp::command::Blocking;
 use simplekv_resp::{Args, Command, Transaction};
-use simplekv_types::{Failure, Slot};
+use simplekv_types::{Failure, Naming, Reply, Slot};
 
 use crate::metrics::Class;
 
@@ -15,11 +16,16 @@ use crate::metrics::Class;
 pub(super) enum Task {
     /// All its keys lie in one slot.
     Single { slot: Slot, words: Words, kind: Kind, share: bool },
+    /// Says something in a channel.
+    Publish { naming: Naming, channel: Bytes, message: Bytes },
     /// Waits until there is something to be found.
     Blocking { tries: Vec<(Slot, Words)>, keys: Vec<Bytes>, timeout: Option<Duration> },
-    /// Concerns several slots, or is the part of EXEC that is about data.
-    Wide { command: Command, kind: Kind, part_of: Option<Box<Transaction>> },
+    /// Concerns several slots, or is the part of EXEC that is about data; `conclude` makes the answer of what that comes to.
+    Wide { command: Command, kind: Kind, conclude: Option<Conclude> },
 }
+
+/// Makes an answer of a reply.
+pub(super) type Conclude = Box<dyn FnOnce(Reply) -> BoxFuture<'static, Reply> + Send>;
 
 /// A request's words, shared by all attempts to make it.
 pub(super) type Words = Arc<[Bytes]>;
@@ -41,15 +47,20 @@ impl Task {
                 Ok(Self::Single { slot, words: args.into_iter().collect(), kind, share })
             }
             // Only who knows the groups can tell whether these belong to one.
-            Err(_) if matches!(command, Command::Atomic(_)) => Ok(Self::Wide { command, kind, part_of: None }),
+            Err(_) if matches!(command, Command::Atomic(_)) => Ok(Self::Wide { command, kind, conclude: None }),
             Err(failure) if command.scatter(|slot| slot).is_none() => Err(failure),
-            Ok(None) | Err(_) => Ok(Self::Wide { command, kind, part_of: None }),
+            Ok(None) | Err(_) => Ok(Self::Wide { command, kind, conclude: None }),
         }
     }
 
-    /// What EXEC is to do, if that is more than answering.
-    pub(super) fn exec(transaction: Transaction) -> Result<Self, Transaction> {
-        let Some(command) = transaction.atomic() else { return Err(transaction) };
+    /// What EXEC is to do; the answer if that is all.
+    pub(super) fn exec(
+        transaction: Transaction,
+        conclude: impl FnOnce(Transaction, Reply) -> BoxFuture<'static, Reply> + Send + 'static,
+    ) -> Result<Self, BoxFuture<'static, Reply>> {
+        let Some(command) = transaction.atomic() else {
+            return Err(conclude(transaction, Reply::Array(Vec::new())));
+        };
         match command.slot() {
             Ok(Some(slot)) if transaction.is_all_data() => Ok(Self::Single {
                 slot,
@@ -57,7 +68,10 @@ impl Task {
                 kind: Kind::Write,
                 share: false,
             }),
-            _ => Ok(Self::Wide { command, kind: Kind::Write, part_of: Some(Box::new(transaction)) }),
+            _ => {
+                let conclude: Conclude = Box::new(move |done| conclude(transaction, done));
+                Ok(Self::Wide { command, kind: Kind::Write, conclude: Some(conclude) })
+            }
         }
     }
 
@@ -71,13 +85,13 @@ impl Task {
             (slot, command.to_args().into_iter().collect())
         };
         let tries = tries.into_iter().map(with_slot).collect();
-        Ok(Self::Blocking { tries, keys: command.keys().cloned().collect(), timeout: blocking.timeout })
+        Ok(Self::Blocking { tries, keys: blocking.awaited().cloned().collect(), timeout: blocking.timeout })
     }
 
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Single { kind: Kind::Read, .. } => Class::Read,
-            Self::Single { kind: Kind::Write, .. } | Self::Blocking { .. } => Class::Write,
+            Self::Single { kind: Kind::Write, .. } | Self::Blocking { .. } | Self::Publish { .. } => Class::Write,
             Self::Wide { .. } => Class::Wide,
         }
     }
@@ -85,7 +99,7 @@ impl Task {
     pub(super) fn is_write(&self) -> bool {
         match self {
             Self::Single { kind, .. } | Self::Wide { kind, .. } => *kind == Kind::Write,
-            Self::Blocking { .. } => true,
+            Self::Blocking { .. } | Self::Publish { .. } => true,
         }
     }
 }

@@ -175,9 +175,20 @@ impl View for Turn<'_> {
             let (kind, value_bytes) = (collection.kind(), collection.bytes());
             return Ok(Some(commands::Meta { kind, value_bytes, expire_at: *expire_at, version: *version }));
         }
-        let found = match self.pending(Slot::of_key(key), key) {
-            Some(pending) => pending.into_found().map(|found| commands::Meta::from(&view::entry(found))),
-            None => self.applied.meta(key)?,
+        let slot = Slot::of_key(key);
+        let pending = self.pending(slot, key);
+        // What is on its way may change elements and nothing about the key but its version.
+        let element = self.engine.pending_element(slot, key);
+        let hidden = element.is_some_and(|lsn| pending.as_ref().is_none_or(|pending| lsn > pending.lsn()))
+            || self.open && self.drafts.borrow().are_incomplete();
+        let elements = if hidden { self.known_elements(key)? } else { None };
+        let found = match (elements, pending) {
+            (Some(Elements { collection, expire_at, version }), _) => {
+                let (kind, value_bytes) = (collection.kind(), collection.bytes());
+                Some(commands::Meta { kind, value_bytes, expire_at, version })
+            }
+            (None, Some(pending)) => pending.into_found().map(|found| commands::Meta::from(&view::entry(found))),
+            (None, None) => self.applied.meta(key)?,
         };
         self.note_expiry(found.as_ref().and_then(|meta| meta.expire_at));
         Ok(found)

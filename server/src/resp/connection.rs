@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use simplekv_resp::command::{Blocking, ObjectQuestion};
 use simplekv_resp::session::{Answer as SessionAnswer, Session};
 use simplekv_resp::{
     Body, Collected, Command, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Transaction, encode,
 };
-use simplekv_types::{Failure, ReadPolicy, Reply};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use simplekv_types::{Failure, Naming, ReadPolicy, Reply};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::facts::NodeView;
+use super::listening::{Ears, Heard};
 use crate::budget;
 use crate::dispatch::{Door, Operation, Seen};
 use crate::group::Answer;
@@ -27,6 +29,8 @@ use crate::shared::Shared;
 const TOGETHER: usize = 1024;
 /// Room made for what the client sends next.
 const READ_BYTES: usize = 16 << 10;
+/// How often to look whether a client that waits, and has sent more than is read meanwhile, has gone.
+const GONE_INTERVAL: Duration = Duration::from_secs(1);
 /// Replies are sent once they have grown to this size, and when there is nothing more to do.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -61,6 +65,7 @@ pub(super) async fn run(shared: &Shared, stream: TcpStream, number: u64) -> io::
         operations: Vec::new(),
         heard: Vec::new(),
         partial_since: None,
+        ears: Ears::new(shared),
     };
     while connection.turn().await? {}
     connection.send().await
@@ -79,6 +84,7 @@ struct Connection<'a> {
     heard: Vec<bool>,
     /// Since when a request has been arriving.
     partial_since: Option<Instant>,
+    ears: Ears<'a>,
 }
 
 impl Connection<'_> {
@@ -174,14 +180,20 @@ impl Connection<'_> {
 
     /// Does what was collected since MULTI. Nothing stands before it: MULTI has seen to that.
     async fn exec(&mut self, mut transaction: Transaction) -> Reply {
-        transaction.answer(|control| match self.session.answer(control, &self.view) {
-            SessionAnswer::Reply(reply) | SessionAnswer::Close(reply) => reply,
-            SessionAnswer::NotMine => self.own_answer(control),
-        });
         let done = match transaction.atomic() {
             None => Reply::Array(Vec::new()),
             Some(atomic) => self.ask([Operation::plain(atomic)]).await.pop().unwrap_or(Reply::NullArray),
         };
+        if !matches!(done, Reply::Array(_)) {
+            return done;
+        }
+        transaction.answer(|control| match self.session.answer(control, &self.view) {
+            SessionAnswer::Reply(reply) | SessionAnswer::Close(reply) => reply,
+            SessionAnswer::NotMine => self
+                .ears
+                .answer(&mut self.session, control)
+                .unwrap_or_else(|| own_answer(self.shared, &self.view, control)),
+        });
         transaction.conclude(done)
     }
 
@@ -189,9 +201,10 @@ impl Connection<'_> {
     async fn block(&mut self, blocking: Blocking, heard: bool) -> io::Result<bool> {
         self.send().await?;
         let deadline = blocking.timeout.map(|timeout| Instant::now() + timeout);
+        let waiter = self.shared.wait_for(blocking.awaited());
         let command = Command::Blocking(blocking);
         let mut routing = self.shared.routing_changes();
-        let waiter = self.shared.wait_for(command.keys());
+        let mut looks = tokio::time::interval(GONE_INTERVAL);
         let reply = loop {
             routing.mark_unchanged();
             let reply = self.ask([Operation::plain(command.clone())]).await.pop().unwrap_or(Blocking::NOTHING);
@@ -214,6 +227,13 @@ impl Connection<'_> {
                         return Ok(false);
                     }
                 }
+                // What it has sent says nothing about whether it is still there.
+                _ = looks.tick(), if self.input.len() >= READ_BYTES => {
+                    let ready = self.stream.ready(Interest::READABLE).now_or_never();
+                    if ready.is_some_and(|ready| ready.map_or(true, |ready| ready.is_read_closed())) {
+                        return Ok(false);
+                    }
+                }
             }
         };
         self.reply(&reply, heard);
@@ -222,6 +242,9 @@ impl Connection<'_> {
 
     /// Learns what keys are, so that EXEC can tell whether they have changed.
     async fn watch(&mut self, keys: Keys) -> Reply {
+        if let Err(failure) = self.session.may_watch(keys.len()) {
+            return failure.into();
+        }
         let question = ObjectQuestion::Version;
         let version = |key: &Bytes| Operation {
             policy: ReadPolicy::Leader,
@@ -255,23 +278,19 @@ impl Connection<'_> {
     }
 
     fn control(&mut self, control: &Control, heard: bool) -> bool {
+        if matches!(control, Control::Reset) {
+            self.ears.close();
+        }
         let (reply, stays) = match self.session.answer(control, &self.view) {
             SessionAnswer::Reply(reply) => (reply, true),
             SessionAnswer::Close(reply) => (reply, false),
-            SessionAnswer::NotMine => (self.own_answer(control), true),
+            SessionAnswer::NotMine => match self.ears.answer(&mut self.session, control) {
+                Some(reply) => (reply, true),
+                None => (own_answer(self.shared, &self.view, control), true),
+            },
         };
         self.reply(&reply, heard);
         stays
-    }
-
-    fn own_answer(&self, control: &Control) -> Reply {
-        match control {
-            // Whatever was acknowledged is on every in-sync replica already: there is nothing to wait for.
-            Control::Wait { .. } => Reply::Int(self.view.followers_in_sync()),
-            Control::Cluster(command) => keyspace::answer_slots(self.shared, command)
-                .map_or(Reply::Error(Failure::command("ERR unsupported")), |answer| answer.reply),
-            _ => Reply::Error(Failure::command("ERR unsupported")),
-        }
     }
 
     /// Executes the data commands taken up so far and sends or keeps their replies.
@@ -339,7 +358,24 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Waits for more bytes. False at the end of the stream.
+    /// Tells what was heard in channels. False if the connection is to be closed.
+    fn tell(&mut self, heard: Heard) -> bool {
+        let mut next = Some(heard);
+        while let Some(heard) = next {
+            match heard {
+                Heard::Message(reply) => self.reply(&reply, true),
+                Heard::Elsewhere(channels) => {
+                    let reply = self.ears.unsubscribe(&mut self.session, Naming::Shard, &channels);
+                    self.reply(&reply, true);
+                }
+                Heard::GivenUp => return false,
+            }
+            next = if self.output.len() < WRITE_BYTES { self.ears.next_at_once() } else { None };
+        }
+        true
+    }
+
+    /// Waits for more bytes, or something to be told. False at the end of the stream.
     async fn receive(&mut self) -> io::Result<bool> {
         self.input.reserve(READ_BYTES);
         let limits = self.shared.limits();
@@ -353,20 +389,37 @@ impl Connection<'_> {
             Some(begun) => Some(begun + limits.partial_request_timeout),
             None => limits.idle_timeout.map(|patience| Instant::now() + patience),
         };
+        // Whoever listens may do so in silence.
+        let deadline = deadline.filter(|_| begun.is_some() || !self.session.is_subscribed());
         let read = self.stream.read_buf(&mut self.input);
-        let count = match deadline {
-            None => read.await?,
-            Some(deadline) => match tokio::time::timeout_at(deadline, read).await {
-                Ok(count) => count?,
-                Err(_) => {
-                    // Whoever asked nothing is told nothing: it would be taken for the answer to the next request.
-                    if begun.is_some() {
-                        encode::error("ERR the request did not arrive in time, closing", &mut self.output);
-                    }
-                    return Ok(false);
-                }
-            },
+        let late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
         };
-        Ok(count > 0)
+        tokio::select! {
+            biased;
+            count = read => Ok(count? > 0),
+            heard = self.ears.next() => Ok(self.tell(heard)),
+            () = late => {
+                // Whoever asked nothing is told nothing: it would be taken for the answer to the next request.
+                if begun.is_some() {
+                    encode::error("ERR the request did not arrive in time, closing", &mut self.output);
+                }
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// What takes more than a session knows.
+fn own_answer(shared: &Shared, view: &NodeView<'_>, control: &Control) -> Reply {
+    match control {
+        // Whatever was acknowledged is on every in-sync replica already: there is nothing to wait for.
+        Control::Wait { .. } => Reply::Int(view.followers_in_sync()),
+        Control::Cluster(command) => keyspace::answer_slots(shared, command)
+            .map_or(Reply::Error(Failure::command("ERR unsupported")), |answer| answer.reply),
+        _ => Reply::Error(Failure::command("ERR unsupported")),
     }
 }

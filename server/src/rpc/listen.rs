@@ -8,12 +8,14 @@ use bytes::Bytes;
 use simplekv_proto::v1;
 use simplekv_proto::v1::event::What;
 use simplekv_proto::v1::listen_request::Ask;
+use simplekv_proto::v1::subscribe::Naming as Wire;
 use simplekv_resp::Command;
-use simplekv_types::{Failure, Reply, Slot};
+use simplekv_types::{Failure, Naming, Reply, Slot};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tonic::{Status, Streaming};
 
+use crate::channels::Message;
 use crate::group::{GroupRequest, Submission};
 use crate::rpc::status;
 use crate::shared::Shared;
@@ -43,18 +45,24 @@ pub(super) async fn serve(
                 return;
             }
         };
-        waits.forget_those_done();
         match ask {
-            Some(Ask::Wait(v1::WaitForElements { keys })) if waits.running.len() < ASKED_MAX => {
-                let wait = tell_when_there(Arc::clone(&shared), id, keys, events.clone());
-                waits.running.insert(id, tokio::spawn(wait).abort_handle());
+            Some(Ask::Wait(v1::WaitForElements { keys })) if waits.has_room() => {
+                waits.add(id, tell_when_there(Arc::clone(&shared), id, keys, events.clone()));
+            }
+            Some(Ask::Subscribe(wanted)) if waits.has_room() => {
+                waits.add(id, tell_what_is_said(Arc::clone(&shared), id, wanted, events.clone()));
+            }
+            Some(Ask::Publish(said)) => {
+                let heard = v1::Event { id, what: Some(publish(&shared, &said)) };
+                // That nobody listens any more shows above.
+                let _ = events.send(Ok(heard)).await;
             }
             Some(Ask::Stop(_)) => {
                 if let Some(wait) = waits.running.remove(&id) {
                     wait.abort();
                 }
             }
-            Some(Ask::Wait(_)) => {
+            Some(Ask::Wait(_) | Ask::Subscribe(_)) => {
                 let failure = Failure::Busy { what: "too much is waited for on one stream" };
                 let _ = events.send(Err(status::failure(&failure))).await;
                 return;
@@ -74,10 +82,19 @@ struct Waits {
 }
 
 impl Waits {
-    fn forget_those_done(&mut self) {
-        if self.running.len() >= self.tidy_at.max(64) {
+    fn has_room(&mut self) -> bool {
+        if self.running.len() >= self.tidy_at.clamp(64, ASKED_MAX) {
             self.running.retain(|_, wait| !wait.is_finished());
             self.tidy_at = self.running.len() * 2;
+        }
+        self.running.len() < ASKED_MAX
+    }
+
+    fn add(&mut self, id: u64, wait: impl Future<Output = ()> + Send + 'static) {
+        let wait = tokio::spawn(wait).abort_handle();
+        // A client that uses a number twice does not care for what it was before.
+        if let Some(other) = self.running.insert(id, wait) {
+            other.abort();
         }
     }
 }
@@ -111,6 +128,48 @@ async fn tell_when_there(
     if events.send(woken()).await.is_ok() {
         tokio::time::sleep(HEAD_START).await;
     }
+}
+
+fn publish(shared: &Shared, said: &v1::Publish) -> What {
+    let v1::Publish { channel, message, .. } = said;
+    let by = match said.naming() {
+        Wire::Shard if shared.channel_is_elsewhere(channel).is_some() => return What::Ended(v1::Ended {}),
+        Wire::Shard => shared.channels().publish(Naming::Shard, channel, message),
+        Wire::Channel | Wire::Pattern => shared.say(channel, message),
+    };
+    What::Heard(v1::Heard { by: by as u64 })
+}
+
+async fn tell_what_is_said(
+    shared: Arc<Shared>,
+    id: u64,
+    wanted: v1::Subscribe,
+    events: mpsc::Sender<Result<v1::Event, Status>>,
+) {
+    let tell = |what| {
+        let events = events.clone();
+        async move { events.send(Ok(v1::Event { id, what: Some(what) })).await.is_ok() }
+    };
+    let naming = match wanted.naming() {
+        Wire::Channel => Naming::Channel,
+        Wire::Pattern => Naming::Pattern,
+        Wire::Shard => Naming::Shard,
+    };
+    let is_elsewhere = || naming == Naming::Shard && shared.channel_is_elsewhere(&wanted.name).is_some();
+    let mut routing = shared.routing_changes();
+    let mut listener = shared.channels().listener();
+    listener.subscribe(naming, &wanted.name);
+    let mut goes_on = !is_elsewhere() && tell(What::Listening(v1::Listening {})).await;
+    while goes_on {
+        goes_on = tokio::select! {
+            message = listener.next() => match message {
+                Some(Message { channel, message, .. }) => tell(What::Message(v1::Message { channel, message })).await,
+                None => break,
+            },
+            changed = routing.changed(), if naming == Naming::Shard => changed.is_ok() && !is_elsewhere(),
+        };
+    }
+    tell(What::Ended(v1::Ended {})).await;
 }
 
 /// Whether one of the keys is there, as the group's writer sees it: with all that is evaluated, whether committed or not. Also if that

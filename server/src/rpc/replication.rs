@@ -7,7 +7,7 @@ use simplekv_proto::convert::{cluster_id, election_sender};
 use simplekv_proto::v1;
 use simplekv_proto::v1::replication_server::Replication;
 use simplekv_types::peer::Envelope;
-use simplekv_types::{Epoch, GroupId, Member};
+use simplekv_types::{Epoch, GroupId, Member, Naming};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 
@@ -34,6 +34,13 @@ impl Replication for ReplicationService {
         let mut frames = request.into_inner();
         while let Some(next) = self.shared.stopping().run_until_cancelled(frames.message()).await {
             let Some(frame) = next? else { break };
+            for v1::Said { cluster_id: cluster, channel, message } in frame.said {
+                let cluster = cluster_id(&cluster).map_err(|error| status::malformed(&error))?;
+                if self.shared.cluster() != Some(cluster) {
+                    return Err(status::other_cluster(cluster));
+                }
+                self.shared.channels().publish(Naming::Channel, &channel, &message);
+            }
             for wire in frame.envelopes {
                 let envelope = Envelope::try_from(wire).map_err(|error| status::malformed(&error))?;
                 if self.shared.cluster() != Some(envelope.cluster) {

@@ -101,3 +101,29 @@ async fn one_that_went_away_takes_nothing() {
     ask(&mut connection, "RPUSH jobs a").await;
     assert_eq!(texts(&ask(&mut connection, "BLPOP jobs 30").await), ["jobs", "a"]);
 }
+
+/// Where an element is moved to is no place to wait for one: whoever did would be woken in the place of somebody who waits there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_moved_to_has_other_waiters() {
+    let mut cluster = Cluster::start(&Shape::one_node()).await.unwrap();
+    let leader = cluster.leader(GroupId(1)).await.unwrap().unwrap();
+    let node = cluster.node(leader).resp.clone();
+    let router = cluster.router().await.unwrap();
+    for address in [&node, &router.resp] {
+        let mut connection = RespConnection::open(address).await.unwrap();
+        let mover = waiter(address, "BLMOVE {q}from {q}to LEFT LEFT 30");
+        let popper = waiter(address, "BLPOP {q}to 30");
+        ask(&mut connection, "RPUSH {q}to a").await;
+        assert_eq!(popper.await.unwrap(), ["{q}to", "a"], "{address}");
+        ask(&mut connection, "RPUSH {q}from b").await;
+        assert_eq!(mover.await.unwrap(), ["b"], "{address}");
+        ask(&mut connection, "DEL {q}to").await;
+
+        // What stands before and behind one that waits is answered in its order.
+        connection.push(&[b"SET", b"a", b"1"]);
+        connection.push(&[b"BLPOP", b"nothing", b"0.05"]);
+        connection.push(&[b"QUIT"]);
+        let replies = connection.exchange(3).await.unwrap();
+        assert_eq!(replies, [Frame::Status("OK".into()), Frame::Null, Frame::Status("OK".into())], "{address}");
+    }
+}

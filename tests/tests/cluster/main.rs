@@ -11,6 +11,7 @@ mod acknowledgements_are_honest;
 mod admin_cli;
 mod bad_input;
 mod blocking_commands;
+mod channels;
 mod chaos;
 mod cli_in_a_terminal;
 mod damaged_segment_is_replaced;

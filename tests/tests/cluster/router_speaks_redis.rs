@@ -49,6 +49,12 @@ except redis.WatchError:
     assert r.get('{py}a') == str(before + 1)
 assert r.transaction(lambda p: (int(p.get('{py}a')), p.multi(), p.incr('{py}a')), '{py}a') == [before + 2]
 assert list(r.blpop(['{py}none', '{py}b'], timeout=1)) == ['{py}b', 'x'] and r.brpop('{py}none', timeout=0.05) is None
+ps = r.pubsub()
+ps.subscribe('{py}news'); ps.psubscribe('{py}n*')
+assert [ps.get_message(timeout=5)['type'] for _ in range(2)] == ['subscribe', 'psubscribe']
+assert r.publish('{py}news', 'hello') >= 1
+assert sorted(ps.get_message(timeout=5)['type'] for _ in range(2)) == ['message', 'pmessage']
+ps.close()
 across = [f'py:{i}' for i in range(50)]
 p = r.pipeline(transaction=True)
 for key in across: p.get(key)

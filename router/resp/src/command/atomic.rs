@@ -9,6 +9,7 @@ use super::to_args::{number, text};
 use super::{Body, Command, Request, SYNTAX, Words};
 use crate::number::parse_u64;
 use crate::parser::Args;
+use crate::table;
 
 /// Most commands of one. Their effects together must fit into one batch of the log, which is the limit most will meet first.
 pub(crate) const COMMANDS_MAX: usize = 65_536;
@@ -76,10 +77,14 @@ pub(crate) fn atomic(words: &mut Words<'_>) -> Result<Body, Failure> {
     while words.len() > 0 {
         let count = words.integer()?;
         let args: Args = words.take(count).filter(|args| !args.is_empty()).ok_or(SYNTAX)?.into_iter().collect();
-        let request = Request::parse(args)?;
-        match request.body {
+        // Before it is understood: one within the other, they would be understood without end.
+        let spec = table::resolve(&args)?;
+        if spec.name == words.spec.name {
+            return Err(not_allowed(spec.name));
+        }
+        match Request::parse(args)?.body {
             Body::Data(command) if may_be_part(&command) => atomic.commands.push(command),
-            _ => return Err(not_allowed(request.spec.name)),
+            _ => return Err(not_allowed(spec.name)),
         }
         if atomic.commands.len() > COMMANDS_MAX {
             return Err(TOO_MANY);

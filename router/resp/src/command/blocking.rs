@@ -36,6 +36,13 @@ impl Blocking {
     /// What is answered when the time is up.
     pub const NOTHING: Reply = Reply::NullArray;
 
+    /// The keys where something may be found: not the one that an element is moved to.
+    pub fn awaited(&self) -> impl Iterator<Item = &Bytes> {
+        let count =
+            if matches!(&*self.attempt, Command::List { ask: ListCommand::Move { .. }, .. }) { 1 } else { usize::MAX };
+        self.attempt.keys().take(count)
+    }
+
     /// What to try one after the other where the keys lie in several slots; `None` if that is not the same as what is asked.
     #[must_use]
     pub fn one_by_one(&self) -> Option<Vec<Command>> {

@@ -272,6 +272,19 @@ fn commands_survive_the_way_back_to_words() {
     }
 }
 
+/// However deep, it takes no more of the stack than one.
+#[test]
+fn what_is_done_as_one_has_nothing_within_it() {
+    let mut words: Vec<String> = vec!["ECHO".into(), "x".into()];
+    for _ in 0..20_000 {
+        let count = words.len().to_string();
+        words.splice(0..0, ["ATOMIC".to_owned(), "0".to_owned(), count]);
+    }
+    let args = words.into_iter().map(Bytes::from).collect();
+    let refused = Request::parse(args).unwrap_err();
+    assert_eq!(crate::error_text(&refused), "ERR Command not allowed inside a transaction: atomic");
+}
+
 #[test]
 fn passwords_are_not_printed() {
     let Ok(Body::Control(control)) = parse("auth alice secret") else { panic!("AUTH is a control command") };

@@ -54,6 +54,7 @@ fn frame(reply: &Reply, protocol: Protocol) -> Frame {
             let pairs = pairs.iter().map(|(one, other)| vec![frame(one, protocol), frame(other, protocol)]);
             Frame::Array(if resp3 { pairs.map(Frame::Array).collect() } else { pairs.flatten().collect() })
         }
+        Reply::Pushes(_) => unreachable!("it is several frames, or none"),
         Reply::Error(failure) => Frame::Error(crate::failure::error_text(failure).into_owned().into()),
     }
 }

@@ -1,6 +1,9 @@
 //! MULTI: collecting commands, and answering for all of them.
 
-use simplekv_types::{Failure, Reply};
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use simplekv_types::{Failure, Naming, Reply};
 
 use super::Session;
 use crate::command::atomic::{COMMANDS_MAX, TOO_MANY, may_be_part, not_allowed};
@@ -9,6 +12,10 @@ use crate::control::{ClientCommand, Control};
 use crate::parser::Args;
 use crate::table;
 
+/// What a word counts for besides its own bytes.
+const WORD_BYTES: usize = 64;
+/// Most keys one connection may watch.
+const WATCHED_MAX: usize = 10_000;
 /// Most bytes of the arguments that wait for one EXEC.
 const BYTES_MAX: usize = 64 << 20;
 
@@ -65,6 +72,14 @@ impl Transaction {
         !self.steps.is_empty() && self.steps.iter().all(|step| matches!(step, Step::Data(_)))
     }
 
+    /// What is to be said in channels, in order: who answers that may have to wait for it.
+    pub fn publications(&self) -> impl Iterator<Item = (Naming, &Bytes, &Bytes)> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Control(Control::Publish { naming, channel, message }) => Some((*naming, channel, message)),
+            _ => None,
+        })
+    }
+
     /// Answers the commands that are not about data.
     pub fn answer(&mut self, mut answer: impl FnMut(&Control) -> Reply) {
         for step in &mut self.steps {
@@ -101,7 +116,8 @@ impl Session {
 
     /// Takes up a request while [`Session::is_collecting`], instead of [`Session::admit`] and [`Session::answer`].
     pub fn collect(&mut self, args: Args) -> Collected {
-        let bytes = args.iter().map(bytes::Bytes::len).sum::<usize>();
+        let args = copied(&args);
+        let bytes = args.iter().map(|arg| WORD_BYTES + arg.len()).sum::<usize>();
         let spec = match table::resolve(&args).and_then(|spec| self.admit(spec).map(|()| spec)) {
             Ok(spec) => spec,
             Err(failure) => return self.spoil(failure),
@@ -115,6 +131,9 @@ impl Session {
             Ok(Body::Control(Control::Multi)) => return refused("ERR MULTI calls can not be nested"),
             Ok(Body::Control(Control::Watch { .. })) => return refused("ERR WATCH inside MULTI is not allowed"),
             Ok(Body::Control(control @ (Control::Quit | Control::Reset))) => return Collected::Now(control),
+            Ok(Body::Control(Control::Subscribe { .. } | Control::Unsubscribe { .. })) => {
+                return self.spoil(not_allowed(spec.name));
+            }
             // What a connection has seen is about what has been answered, which nothing of this is yet.
             Ok(Body::Control(Control::Client(ClientCommand::Read { .. } | ClientCommand::Token))) => {
                 return self.spoil(not_allowed(spec.name));
@@ -138,12 +157,25 @@ impl Session {
         Collected::Answered(Reply::Status("QUEUED"))
     }
 
+    /// Whether so many more keys may be watched.
+    ///
+    /// # Errors
+    /// That there would be too many.
+    pub fn may_watch(&self, count: usize) -> Result<(), Failure> {
+        if self.watched.len() + count <= WATCHED_MAX {
+            return Ok(());
+        }
+        Err(Failure::command("ERR too many keys are watched by one connection"))
+    }
+
     /// WATCH has seen these keys.
     pub fn watch(&mut self, keys: impl IntoIterator<Item = Watched>) {
-        for watched in keys {
+        let mut known: HashSet<Bytes> = self.watched.iter().map(|watched| watched.key.clone()).collect();
+        for Watched { key, version } in keys {
+            let key = Bytes::copy_from_slice(&key);
             // What it was when it was first watched is what counts.
-            if !self.watched.iter().any(|known| known.key == watched.key) {
-                self.watched.push(watched);
+            if known.insert(key.clone()) {
+                self.watched.push(Watched { key, version });
             }
         }
     }
@@ -187,6 +219,19 @@ impl Session {
         }
         Collected::Answered(Reply::Error(failure))
     }
+}
+
+/// The words of a request in memory of their own: as they come they keep everything alive that was read with them.
+fn copied(args: &Args) -> Args {
+    let all = Bytes::from(args.concat());
+    let mut start = 0;
+    let word = |arg: &Bytes| {
+        let end = start + arg.len();
+        let word = all.slice(start..end);
+        start = end;
+        word
+    };
+    args.iter().map(word).collect()
 }
 
 fn refused(text: &'static str) -> Collected {
