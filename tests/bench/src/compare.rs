@@ -12,6 +12,9 @@ use crate::{cpu, machine, resp};
 
 const PIPELINES: [u32; 3] = [1, 16, 64];
 const COMMANDS: [&str; 2] = ["set", "get"];
+/// One for each type, and what clients send in batches.
+const OTHERS: [&str; 6] = ["incr", "mset", "lpush", "hset", "sadd", "zadd"];
+const OTHERS_PIPELINE: u32 = 16;
 const VALUE_BYTES: usize = 100;
 /// With `--pin`.
 const SERVER_CORE: u32 = 0;
@@ -51,15 +54,22 @@ pub(crate) async fn run(compare: &Compare) -> Result<()> {
         compare.pairs,
         pinned(compare)
     );
-    measure("one node, one group, one replica", &Shape::one_node(), &peer, compare).await?;
+    let loads: Vec<Load> =
+        COMMANDS.into_iter().flat_map(|command| PIPELINES.map(|pipeline| (command, pipeline))).collect();
+    let others: Vec<Load> = OTHERS.map(|command| (command, OTHERS_PIPELINE)).into();
+    let one = [loads.clone(), others].concat();
+    measure("one node, one group, one replica", &Shape::one_node(), &peer, &one, compare).await?;
     if !compare.one_node_only {
-        measure("three nodes, one group of three replicas", &Shape::three_nodes(), &peer, compare).await?;
+        measure("three nodes, one group of three replicas", &Shape::three_nodes(), &peer, &loads, compare).await?;
     }
     Ok(())
 }
 
+/// A command, and how many of it are sent at once.
+type Load = (&'static str, u32);
+
 /// Starts the cluster, fills it and prints its table.
-async fn measure(title: &str, shape: &Shape, peer: &Side, compare: &Compare) -> Result<()> {
+async fn measure(title: &str, shape: &Shape, peer: &Side, loads: &[Load], compare: &Compare) -> Result<()> {
     let shape = shape
         .clone()
         .with("storage", "flush", "replicated")
@@ -74,10 +84,8 @@ async fn measure(title: &str, shape: &Shape, peer: &Side, compare: &Compare) -> 
     resp::prefill(&own.address, compare.keys, VALUE_BYTES).await.context("filling simplekv")?;
 
     let mut rows = Vec::new();
-    for command in COMMANDS {
-        for pipeline in PIPELINES {
-            rows.push(row(command, pipeline, peer, &own, compare).await?);
-        }
+    for &(command, pipeline) in loads {
+        rows.push(row(command, pipeline, peer, &own, compare).await?);
     }
     println!(
         "\n{title}: one worker thread a node, flush `replicated` every second against appendfsync everysec\n\n{}",

@@ -28,7 +28,7 @@ pub(crate) async fn start(dir: &Path) -> Result<(Process, String)> {
 /// One run of redis-benchmark: 50 clients, 100-byte values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
-    /// `set` or `get`.
+    /// By the name redis-benchmark gives its test.
     pub(crate) command: &'static str,
     pub(crate) pipeline: u32,
     /// How many different keys.
@@ -63,11 +63,11 @@ impl Run {
     }
 }
 
-/// The second field of the line `"SET","161290.33",…`.
+/// The second field of the line `"SET","161290.33",…`, or `"MSET (10 keys)","16129.03",…`.
 fn rate(csv: &str, command: &str) -> Option<f64> {
-    let name = format!("\"{}\"", command.to_uppercase());
-    let line = csv.lines().find(|line| line.starts_with(&name))?;
-    line.split(',').nth(1)?.trim_matches('"').parse().ok()
+    let name = format!("\"{}", command.to_uppercase());
+    let is_meant = |line: &&str| line.strip_prefix(&name).is_some_and(|rest| rest.starts_with(['"', ' ']));
+    csv.lines().find(is_meant)?.split(',').nth(1)?.trim_matches('"').parse().ok()
 }
 
 #[cfg(test)]
@@ -79,6 +79,7 @@ mod tests {
         let csv = "\"test\",\"rps\",\"avg_latency_ms\"\n\"SET\",\"161290.33\",\"0.2\"\n\"GET\",\"7\",\"0.1\"\n";
         assert_eq!(rate(csv, "set"), Some(161_290.33));
         assert_eq!(rate(csv, "get"), Some(7.0));
+        assert_eq!(rate("\"MSETNX\",\"7\"\n\"MSET (10 keys)\",\"16.5\",\"1\"\n", "mset"), Some(16.5));
         assert_eq!(rate("Error from server", "get"), None);
     }
 }
