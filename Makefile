@@ -31,6 +31,7 @@ fmt: ## Format the source
 bench: ## Measure against Debian's redis-server, interleaved, and the gRPC lane against unary calls; print the ratios
 	cargo build --release --workspace --bins
 	target/release/simplekv-bench compare
+	target/release/simplekv-bench collections
 	target/release/simplekv-bench lane
 
 # SEED=N replays one schedule and prints what happened; SCHEDULES=N and FIRST=N choose how many, from which seed on.

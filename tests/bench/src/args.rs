@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Client(ClientLoad),
     /// Compare one node, and one group of three, with redis-server: interleaved, as ratios
     Compare(Compare),
+    /// Measure what one element costs in a long collection beside a short one
+    Collections(Collections),
     /// Compare the gRPC lane at 64 operations a frame with unary calls
     Lane(Lane),
     /// Read linearizably from three replicas: which share each answers, and what an answer costs it
@@ -116,6 +118,19 @@ pub(crate) struct Compare {
     /// Leave out the group of three replicas
     #[arg(long)]
     pub(crate) one_node_only: bool,
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Collections {
+    /// How many elements the long ones have
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) elements: u64,
+    /// How many operations a measurement has
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) operations: u64,
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) pairs: u16,
 }
 
 #[derive(Clone, Debug, Group)]

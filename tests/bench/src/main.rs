@@ -10,6 +10,7 @@ mod blackout;
 mod chaos;
 mod check;
 mod client;
+mod collections;
 mod compare;
 mod cpu;
 mod failover;
@@ -53,6 +54,7 @@ fn run(args: Args) -> Result<bool> {
                 Command::Resp(load) => resp::run(&load).await.map(|()| true),
                 Command::Client(load) => client::run(&load).await.map(|()| true),
                 Command::Compare(compare) => compare::run(&compare).await.map(|()| true),
+                Command::Collections(collections) => collections::run(&collections).await.map(|()| true),
                 Command::Lane(lane) => lane::run(&lane).await.map(|()| true),
                 Command::Spread(spread) => spread::run(&spread).await,
                 Command::Failover(failover) => failover::run(&failover).await,

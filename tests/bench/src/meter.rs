@@ -39,6 +39,11 @@ impl Meter {
         Ok(())
     }
 
+    /// The latency that this share of the operations kept within, in microseconds.
+    pub(crate) fn micros_at(&self, quantile: f64) -> f64 {
+        self.latencies.value_at_quantile(quantile) as f64
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.latencies.len()
     }
