@@ -159,6 +159,12 @@ fn holds_elements(pending: &Pending) -> bool {
     matches!(pending, Pending::Put(found) if found.value_type != ValueType::String)
 }
 
+fn meta_of(elements: &Elements) -> commands::Meta {
+    let Elements { collection, expire_at, version } = elements;
+    let (kind, value_bytes) = (collection.kind(), collection.bytes());
+    commands::Meta { kind, value_bytes, expire_at: *expire_at, version: *version }
+}
+
 impl View for Turn<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<commands::Entry>, Failure> {
         let found = match self.pending(Slot::of_key(key), key) {
@@ -170,25 +176,23 @@ impl View for Turn<'_> {
     }
 
     fn meta(&self, key: &[u8]) -> Result<Option<commands::Meta>, Failure> {
-        if let Some(Elements { collection, expire_at, version }) = self.drafts.borrow().get(key) {
-            self.note_expiry(*expire_at);
-            let (kind, value_bytes) = (collection.kind(), collection.bytes());
-            return Ok(Some(commands::Meta { kind, value_bytes, expire_at: *expire_at, version: *version }));
+        if let Some(draft) = self.drafts.borrow().get(key) {
+            self.note_expiry(draft.expire_at);
+            return Ok(Some(meta_of(draft)));
         }
         let slot = Slot::of_key(key);
-        let pending = self.pending(slot, key);
-        // What is on its way may change elements and nothing about the key but its version.
-        let element = self.engine.pending_element(slot, key);
-        let hidden = element.is_some_and(|lsn| pending.as_ref().is_none_or(|pending| lsn > pending.lsn()))
-            || self.open && self.drafts.borrow().are_incomplete();
-        let elements = if hidden { self.known_elements(key)? } else { None };
-        let found = match (elements, pending) {
-            (Some(Elements { collection, expire_at, version }), _) => {
-                let (kind, value_bytes) = (collection.kind(), collection.bytes());
-                Some(commands::Meta { kind, value_bytes, expire_at, version })
-            }
-            (None, Some(pending)) => pending.into_found().map(|found| commands::Meta::from(&view::entry(found))),
-            (None, None) => self.applied.meta(key)?,
+        // Of records that another leader appended there is no draft, nor of those before one that was taken back; and records of its
+        // elements change a key, too.
+        let is_open = self.open && self.drafts.borrow().are_incomplete();
+        if (is_open || self.engine.pending_element(slot, key).is_some())
+            && let Some(elements) = self.known_elements(key)?
+        {
+            self.note_expiry(elements.expire_at);
+            return Ok(Some(meta_of(&elements)));
+        }
+        let found = match self.pending(slot, key) {
+            Some(pending) => pending.into_found().map(|found| commands::Meta::from(&view::entry(found))),
+            None => self.applied.meta(key)?,
         };
         self.note_expiry(found.as_ref().and_then(|meta| meta.expire_at));
         Ok(found)

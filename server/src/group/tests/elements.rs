@@ -141,3 +141,23 @@ fn a_draft_does_not_outlive_leadership() {
     let found = reader.guard().elements(Slot::of_key(b"h"), b"h").expect("the hash is there");
     assert_eq!(found.collection.len(), 1);
 }
+
+/// A leader that inherited records has no draft of them, and yet knows that they have changed what somebody watches.
+#[test]
+fn of_a_watched_key_elements_that_were_inherited_count() {
+    let mut g1 = leading_three();
+    let acknowledged = |g1: &mut Replay, words: &[&str]| {
+        let heard = g1.do_one(words);
+        g1.acknowledge(2);
+        g1.acknowledge(3);
+        heard.reply()
+    };
+    acknowledged(&mut g1, &["HSET", "h", "a", "1"]);
+    let Some(Reply::Bulk(version)) = acknowledged(&mut g1, &["OBJECT", "VERSION", "h"]) else { panic!("no version") };
+    g1.do_one(&["HSET", "h", "a", "2"]);
+    g1.group.drafts.clear();
+    let version = String::from_utf8_lossy(&version).into_owned();
+    let watched = ["ATOMIC", "1", "h", &version, "4", "HSET", "h", "a", "3"];
+    assert_eq!(acknowledged(&mut g1, &watched), Some(Reply::NullArray));
+    assert_eq!(acknowledged(&mut g1, &["HGET", "h", "a"]), Some(Reply::fixed("2")));
+}
