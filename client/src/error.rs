@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use simplekv_types::{Failure, GroupId, InvalidToken, Slot};
 
-use crate::RequestId;
+use crate::{Key, RequestId};
 
 /// The result of a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -96,6 +96,14 @@ pub enum Error {
         /// The slot of a later one.
         second: Slot,
     },
+    /// The keys of an [`Atomic`](crate::Atomic) belong to different groups; nothing was done.
+    #[error("keys belong to different groups: {} and {}: nothing was done", Named(first), Named(second))]
+    SeveralGroups {
+        /// One key.
+        first: Key,
+        /// One that belongs to another group.
+        second: Key,
+    },
     /// A key, value, request or reply exceeds its limit; nothing was done.
     #[error("{what} of {size} bytes exceeds the limit of {limit}")]
     TooLarge {
@@ -168,6 +176,7 @@ impl Error {
             | Self::InvalidToken(_)
             | Self::WrongType
             | Self::CrossSlot { .. }
+            | Self::SeveralGroups { .. }
             | Self::TooLarge { .. }
             | Self::Server(_)
             | Self::Unexpected { .. }
@@ -200,6 +209,7 @@ impl Error {
             Self::InvalidToken(_) => "invalid_token",
             Self::WrongType => "wrong_type",
             Self::CrossSlot { .. } => "cross_slot",
+            Self::SeveralGroups { .. } => "several_groups",
             Self::TooLarge { .. } => "too_large",
             Self::Overloaded { .. } => "overloaded",
             Self::Server(failure) => failure.code().as_str(),
@@ -224,6 +234,15 @@ impl From<Failure> for Error {
             Failure::Busy { what } => Self::Overloaded { what },
             other => Self::Server(other),
         }
+    }
+}
+
+struct Named<'a>(&'a Key);
+
+impl std::fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = self.0.as_ref();
+        write!(f, "'{}' (slot {})", String::from_utf8_lossy(key), Slot::of_key(key))
     }
 }
 

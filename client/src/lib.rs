@@ -36,15 +36,37 @@
 //! # }
 //! ```
 //!
+//! # Lists, hashes, sets and sorted sets
+//!
+//! [`Client::list`], [`Client::hash`], [`Client::set_of`] and [`Client::zset`] are views of one key: what can be asked of it, with what it
+//! answers as Rust types. [`Client::batch`] sends many independent requests in one go, [`Client::atomic`] makes one of several.
+//!
+//! ```no_run
+//! # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+//! kv.zset("scores").add([("alice", 7.0), ("bob", 3.5)]).await?;
+//! let best = kv.zset("scores").range(0, 9).rev().with_scores().await?;
+//! assert_eq!(best, [("alice".into(), 7.0), ("bob".into(), 3.5)]);
+//!
+//! let mut batch = kv.batch();
+//! let visits = batch.add(kv.hash("user:1").incr("visits", 1));
+//! let queue = batch.add(kv.list("jobs").rpush(["mail alice"]));
+//! let mut results = batch.await;
+//! println!("visit {}, {} jobs", results.take(visits)?, results.take(queue)?);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # When something fails
 //!
 //! Requests are retried until their deadline (10 s unless set) with growing pauses, so a failover or a moving slot is a delay and
 //! not an error. What remains is an [`Error`] that says what happened. For a write one question matters most, and
 //! [`Error::may_have_applied`] answers it: only [`Error::OutcomeUnknown`] and [`Error::Partial`] leave a doubt.
 
+mod atomic;
 mod attempt;
 mod backoff;
 mod balance;
+mod batch;
 mod builder;
 mod channels;
 mod client;
@@ -57,6 +79,7 @@ mod listener;
 mod options;
 mod pool;
 mod request;
+mod results;
 #[cfg(feature = "sans-io")]
 pub mod sans_io;
 mod scatter;
@@ -67,10 +90,14 @@ mod slot_cache;
 mod stats;
 mod topology;
 mod transport;
+mod version;
+mod views;
 mod waiting;
 mod watcher;
 
+pub use atomic::{Atomic, Outcome};
 pub use backoff::Backoff;
+pub use batch::Batch;
 pub use builder::ClientBuilder;
 pub use channels::{Listening, Message, Subscription};
 pub use client::Client;
@@ -78,10 +105,19 @@ pub use config::Timeouts;
 pub use error::{Error, Result, TransportError};
 pub use key::{Key, Value};
 pub use options::{Kind, Options, RequestId, Target};
-pub use request::{Cmd, Del, Exists, Expire, Expiry, Get, Incr, MGet, MSet, Persist, Scan, Set, Ttl};
+pub use request::{
+    Cmd, Del, Exists, Expire, Expiry, Get, Incr, MGet, MSet, Operation, Persist, Read, Request, Scan, Set, Ttl,
+    Waiting, Write,
+};
+pub use results::{Place, Results};
 pub use session::Session;
 pub use simplekv_types::{
     Failure, GroupId, InvalidToken, Naming, NodeId, Position, ReadPolicy, Reply, SessionToken, Slot,
 };
 pub use stats::ClientStats;
 pub use topology::{Group, Node, Topology};
+pub use version::Version;
+pub use views::{
+    Aggregate, End, Hash, List, ListPop, ListPosition, ListPush, ListRemove, Lists, SetCombine, SetOf, Walk, Zset,
+    ZsetAdd, ZsetCombine, ZsetPop, ZsetRange, Zsets,
+};

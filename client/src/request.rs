@@ -5,26 +5,31 @@
 mod cmd;
 mod keys;
 mod many;
+mod operation;
+mod plain;
 mod scan;
+pub(crate) mod shape;
 mod strings;
 
 use bytes::Bytes;
-use simplekv_types::{Reply, Slot};
+use simplekv_types::Reply;
 
 pub use cmd::Cmd;
 pub use keys::{Del, Exists, Expire, Expiry, Persist, Ttl};
 pub use many::{MGet, MSet};
+pub(crate) use operation::Answer;
+pub use operation::{Operation, Request};
+pub use plain::{Read, Waiting, Write};
 pub use scan::Scan;
+pub(crate) use scan::pattern;
 pub use strings::{Get, Incr, Set};
 
 use crate::error::{Error, Result};
-use crate::scatter::refused;
-use crate::{Client, Key, Kind, Options, Target};
 
 /// Settings every request has.
 macro_rules! common_options {
-    ($name:ident) => {
-        impl $name<'_> {
+    ($name:ident $(<$t:ident>)?) => {
+        impl$(<$t>)? $name<'_ $(, $t)?> {
             /// Deadline over all attempts, instead of the client's.
             pub fn timeout(mut self, total: std::time::Duration) -> Self {
                 self.options.timeout = Some(total);
@@ -42,10 +47,10 @@ macro_rules! common_options {
 
 /// Settings of requests that read.
 macro_rules! read_options {
-    ($name:ident) => {
-        $crate::request::common_options!($name);
+    ($name:ident $(<$t:ident>)?) => {
+        $crate::request::common_options!($name $(<$t>)?);
 
-        impl $name<'_> {
+        impl$(<$t>)? $name<'_ $(, $t)?> {
             /// Which replicas may answer, instead of the client's default.
             pub fn read(mut self, policy: simplekv_types::ReadPolicy) -> Self {
                 self.options.read = Some(policy);
@@ -57,10 +62,10 @@ macro_rules! read_options {
 
 /// Settings of requests that write.
 macro_rules! write_options {
-    ($name:ident) => {
-        $crate::request::common_options!($name);
+    ($name:ident $(<$t:ident>)?) => {
+        $crate::request::common_options!($name $(<$t>)?);
 
-        impl $name<'_> {
+        impl$(<$t>)? $name<'_ $(, $t)?> {
             /// Makes the write under this identity, see [`Client::request_id`](crate::Client::request_id).
             pub fn request_id(mut self, id: $crate::RequestId) -> Self {
                 self.options.request_id = Some(id);
@@ -72,8 +77,8 @@ macro_rules! write_options {
 
 /// `.await` on a request.
 macro_rules! awaitable {
-    ($name:ident -> $output:ty) => {
-        impl<'a> IntoFuture for $name<'a> {
+    ($name:ident $(<$t:ident>)? -> $output:ty) => {
+        impl<'a $(, $t: 'a)?> IntoFuture for $name<'a $(, $t)?> {
             type Output = $crate::Result<$output>;
             type IntoFuture = futures::future::BoxFuture<'a, Self::Output>;
 
@@ -84,18 +89,25 @@ macro_rules! awaitable {
     };
 }
 
-use {awaitable, common_options, read_options, write_options};
+/// Sending a request that asks one thing.
+macro_rules! sendable {
+    ($name:ident $(<$t:ident>)? -> $output:ty, $errors:literal) => {
+        $crate::request::awaitable!($name $(<$t>)? -> $output);
 
-/// Runs a command on one key. `args` is the command's name, the key and what follows.
-async fn run(client: &Client, key: &Key, args: Vec<Bytes>, kind: Kind, options: Options) -> Result<Reply> {
-    let target = Target::Slot(Slot::of_key(key.as_ref()));
-    refused(client.execute(target, args, kind, options).await?)
+        impl$(<$t>)? $name<'_ $(, $t)?> {
+            /// The request as a future, without the allocation that `.await` on the request itself makes.
+            ///
+            /// # Errors
+            #[doc = $errors]
+            pub async fn send(self) -> $crate::Result<$output> {
+                let (client, options) = (self.client, self.options);
+                $crate::request::Request::into_operation(self).run(client, options).await
+            }
+        }
+    };
 }
 
-/// Command and key as arguments, sharing the key's bytes.
-fn command(name: &'static str, key: &Key) -> Vec<Bytes> {
-    vec![Bytes::from_static(name.as_bytes()), key.clone().into_bytes()]
-}
+pub(crate) use {awaitable, common_options, read_options, sendable, write_options};
 
 fn decimal(number: impl ToString) -> Bytes {
     Bytes::from(number.to_string())
@@ -103,12 +115,4 @@ fn decimal(number: impl ToString) -> Bytes {
 
 fn unexpected<T>(command: &'static str, reply: &Reply) -> Result<T> {
     Err(Error::Unexpected { command, got: format!("{reply:?}") })
-}
-
-fn truth(command: &'static str, reply: &Reply) -> Result<bool> {
-    match reply {
-        Reply::Int(number) => Ok(*number != 0),
-        Reply::Bool(truth) => Ok(*truth),
-        other => unexpected(command, other),
-    }
 }

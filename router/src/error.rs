@@ -36,6 +36,7 @@ fn failure(error: Error) -> Failure {
         Error::TokenLost { group } => Failure::TokenLost { group },
         Error::WrongType => Failure::WrongType,
         Error::CrossSlot { .. } => Failure::CrossSlot,
+        Error::SeveralGroups { first, second } => simplekv_resp::several_groups(first.as_ref(), second.as_ref()),
         Error::TooLarge { what, size, limit } => Failure::TooLarge { what, size, limit },
         Error::Overloaded { what } => Failure::Busy { what },
         Error::Server(failure) => without_address(failure),

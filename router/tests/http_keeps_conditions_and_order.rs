@@ -59,7 +59,7 @@ async fn who_was_faster_is_looked_at_again() {
     let world = std::sync::Arc::clone(&cluster.world);
     cluster.script(move |op| {
         if op.args.iter().any(|word| word == "IFEQ") {
-            world.keys.lock().values.insert(b"k".to_vec(), "theirs".into());
+            world.keys.lock().insert("k", "theirs");
         }
         Verdict::Serve
     });

@@ -1,12 +1,9 @@
 //! Any command.
 
-use bytes::Bytes;
-use simplekv_types::{ReadPolicy, Reply, Slot};
+use simplekv_types::{ReadPolicy, Reply};
 
-use super::{awaitable, write_options};
-use crate::error::{Error, Result};
-use crate::scatter::refused;
-use crate::{Client, Key, Kind, Options, Value};
+use super::{Operation, Request, sendable, shape, write_options};
+use crate::{Client, Key, Options, Value};
 
 /// See [`Client::cmd`].
 ///
@@ -15,59 +12,45 @@ use crate::{Client, Key, Kind, Options, Value};
 #[must_use = "a request does nothing until it is awaited"]
 pub struct Cmd<'a> {
     client: &'a Client,
-    args: Vec<Bytes>,
-    slot: Option<Slot>,
-    /// The slot of the first key that lies elsewhere than those before it.
-    other_slot: Option<Slot>,
-    kind: Kind,
+    operation: Operation<Reply>,
     options: Options,
 }
 
 write_options!(Cmd);
-awaitable!(Cmd -> Reply);
+sendable!(
+    Cmd -> Reply,
+    "As every request; a command's own error is one, too. [`Error::CrossSlot`](crate::Error::CrossSlot), before anything is sent, if \
+     the keys lie in different slots."
+);
 
 impl<'a> Cmd<'a> {
     pub(crate) fn new(client: &'a Client, name: &str) -> Self {
-        let args = vec![Bytes::copy_from_slice(name.as_bytes())];
         // What an unknown command answers may be different each time.
         let options = Options::default().share(false);
-        Self { client, args, slot: None, other_slot: None, kind: Kind::Write, options }
+        Self { client, operation: Operation::named(name, shape::as_it_is), options }
     }
 
     /// Appends a key. At least one is needed, and all must lie in the same slot.
-    pub fn key(mut self, key: impl Into<Key>) -> Self {
-        let key = key.into();
-        let slot = Slot::of_key(key.as_ref());
-        if *self.slot.get_or_insert(slot) != slot {
-            self.other_slot.get_or_insert(slot);
-        }
-        self.args.push(key.into_bytes());
-        self
+    pub fn key(self, key: impl Into<Key>) -> Self {
+        Self { operation: self.operation.key(key), ..self }
     }
 
     /// Appends an argument that is not a key.
-    pub fn arg(mut self, value: impl Into<Value>) -> Self {
-        self.args.push(value.into().into_bytes());
-        self
+    pub fn arg(self, value: impl Into<Value>) -> Self {
+        Self { operation: self.operation.value(value), ..self }
     }
 
     /// Says that the command changes nothing, and which replicas may answer it.
     pub fn read(mut self, policy: ReadPolicy) -> Self {
-        self.kind = Kind::Read;
         self.options.read = Some(policy);
-        self
+        Self { operation: self.operation.reading(), ..self }
     }
+}
 
-    /// The request as a future.
-    ///
-    /// # Errors
-    /// As every request; a command's own error is one, too. [`Error::CrossSlot`], before anything is sent, if the keys lie in
-    /// different slots.
-    pub async fn send(self) -> Result<Reply> {
-        let first = self.slot.ok_or_else(|| Error::Config { field: "cmd", reason: "no key was given".into() })?;
-        if let Some(second) = self.other_slot {
-            return Err(Error::CrossSlot { first, second });
-        }
-        refused(self.client.execute(first, self.args, self.kind, self.options).await?)
+impl Request for Cmd<'_> {
+    type Output = Reply;
+
+    fn into_operation(self) -> Operation<Reply> {
+        self.operation
     }
 }

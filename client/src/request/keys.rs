@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use simplekv_types::Reply;
-
-use super::{awaitable, command, decimal, read_options, run, truth, unexpected, write_options};
-use crate::error::Result;
+use super::{Operation, Request, read_options, sendable, shape, write_options};
 use crate::{Client, Key, Kind, Options};
 
 /// See [`Client::del`].
@@ -18,19 +15,19 @@ pub struct Del<'a> {
 }
 
 write_options!(Del);
-awaitable!(Del -> bool);
+sendable!(Del -> bool, "As every write.");
 
 impl<'a> Del<'a> {
     pub(crate) fn new(client: &'a Client, key: Key) -> Self {
         Self { client, key, options: Options::default() }
     }
+}
 
-    /// The request as a future.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn send(self) -> Result<bool> {
-        truth("DEL", &run(self.client, &self.key, command("DEL", &self.key), Kind::Write, self.options).await?)
+impl Request for Del<'_> {
+    type Output = bool;
+
+    fn into_operation(self) -> Operation<bool> {
+        Operation::new(Kind::Write, "DEL", shape::truth).key(self.key)
     }
 }
 
@@ -44,19 +41,19 @@ pub struct Exists<'a> {
 }
 
 read_options!(Exists);
-awaitable!(Exists -> bool);
+sendable!(Exists -> bool, "As every request.");
 
 impl<'a> Exists<'a> {
     pub(crate) fn new(client: &'a Client, key: Key) -> Self {
         Self { client, key, options: Options::default() }
     }
+}
 
-    /// The request as a future.
-    ///
-    /// # Errors
-    /// As every request.
-    pub async fn send(self) -> Result<bool> {
-        truth("EXISTS", &run(self.client, &self.key, command("EXISTS", &self.key), Kind::Read, self.options).await?)
+impl Request for Exists<'_> {
+    type Output = bool;
+
+    fn into_operation(self) -> Operation<bool> {
+        Operation::new(Kind::Read, "EXISTS", shape::truth).key(self.key)
     }
 }
 
@@ -71,21 +68,19 @@ pub struct Expire<'a> {
 }
 
 write_options!(Expire);
-awaitable!(Expire -> bool);
+sendable!(Expire -> bool, "As every write.");
 
 impl<'a> Expire<'a> {
     pub(crate) fn new(client: &'a Client, key: Key, ttl: Duration) -> Self {
         Self { client, key, ttl, options: Options::default() }
     }
+}
 
-    /// The request as a future.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn send(self) -> Result<bool> {
-        let mut args = command("PEXPIRE", &self.key);
-        args.push(decimal(self.ttl.as_millis()));
-        truth("PEXPIRE", &run(self.client, &self.key, args, Kind::Write, self.options).await?)
+impl Request for Expire<'_> {
+    type Output = bool;
+
+    fn into_operation(self) -> Operation<bool> {
+        Operation::new(Kind::Write, "PEXPIRE", shape::truth).key(self.key).number(self.ttl.as_millis())
     }
 }
 
@@ -99,20 +94,19 @@ pub struct Persist<'a> {
 }
 
 write_options!(Persist);
-awaitable!(Persist -> bool);
+sendable!(Persist -> bool, "As every write.");
 
 impl<'a> Persist<'a> {
     pub(crate) fn new(client: &'a Client, key: Key) -> Self {
         Self { client, key, options: Options::default() }
     }
+}
 
-    /// The request as a future.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn send(self) -> Result<bool> {
-        let args = command("PERSIST", &self.key);
-        truth("PERSIST", &run(self.client, &self.key, args, Kind::Write, self.options).await?)
+impl Request for Persist<'_> {
+    type Output = bool;
+
+    fn into_operation(self) -> Operation<bool> {
+        Operation::new(Kind::Write, "PERSIST", shape::truth).key(self.key)
     }
 }
 
@@ -137,23 +131,18 @@ pub struct Ttl<'a> {
 }
 
 read_options!(Ttl);
-awaitable!(Ttl -> Expiry);
+sendable!(Ttl -> Expiry, "As every request.");
 
 impl<'a> Ttl<'a> {
     pub(crate) fn new(client: &'a Client, key: Key) -> Self {
         Self { client, key, options: Options::default() }
     }
+}
 
-    /// The request as a future.
-    ///
-    /// # Errors
-    /// As every request.
-    pub async fn send(self) -> Result<Expiry> {
-        match run(self.client, &self.key, command("PTTL", &self.key), Kind::Read, self.options).await? {
-            Reply::Int(-2) => Ok(Expiry::Missing),
-            Reply::Int(-1) => Ok(Expiry::Never),
-            Reply::Int(millis) if millis >= 0 => Ok(Expiry::In(Duration::from_millis(millis.unsigned_abs()))),
-            other => unexpected("PTTL", &other),
-        }
+impl Request for Ttl<'_> {
+    type Output = Expiry;
+
+    fn into_operation(self) -> Operation<Expiry> {
+        Operation::new(Kind::Read, "PTTL", shape::expiry).key(self.key)
     }
 }

@@ -122,7 +122,7 @@ fn page(answer: Reply, slots: SlotRange) -> Result<Page> {
 }
 
 /// A pattern that fits what begins with `prefix`, whatever bytes that has.
-fn pattern(prefix: &[u8]) -> Bytes {
+pub(crate) fn pattern(prefix: &[u8]) -> Bytes {
     let mut pattern = Vec::with_capacity(prefix.len() + 1);
     for &byte in prefix {
         if matches!(byte, b'*' | b'?' | b'[' | b'\\') {

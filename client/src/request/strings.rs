@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use simplekv_types::Reply;
 
-use super::{awaitable, command, decimal, read_options, run, unexpected, write_options};
-use crate::error::Result;
+use super::{Operation, Request, read_options, sendable, shape, write_options};
 use crate::{Client, Key, Kind, Options, Value};
 
 /// See [`Client::get`].
@@ -19,27 +17,23 @@ pub struct Get<'a> {
 }
 
 read_options!(Get);
-awaitable!(Get -> Option<Bytes>);
+sendable!(Get -> Option<Bytes>, "As every request; [`Error::WrongType`](crate::Error::WrongType) if the key holds a collection.");
 
 impl<'a> Get<'a> {
     pub(crate) fn new(client: &'a Client, key: Key) -> Self {
         Self { client, key, options: Options::default() }
     }
+}
 
-    /// The request as a future, without the allocation that `.await` on the request itself makes.
-    ///
-    /// # Errors
-    /// As every request; [`Error::WrongType`](crate::Error::WrongType) if the key holds a collection.
-    pub async fn send(self) -> Result<Option<Bytes>> {
-        match run(self.client, &self.key, command("GET", &self.key), Kind::Read, self.options).await? {
-            Reply::Bulk(value) => Ok(Some(value)),
-            Reply::Null => Ok(None),
-            other => unexpected("GET", &other),
-        }
+impl Request for Get<'_> {
+    type Output = Option<Bytes>;
+
+    fn into_operation(self) -> Operation<Option<Bytes>> {
+        Operation::new(Kind::Read, "GET", shape::value).key(self.key)
     }
 }
 
-/// See [`Client::set`].
+/// See [`Client::set`]. `false` only if [`Set::if_absent`] or [`Set::if_present`] did not hold.
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is awaited"]
 pub struct Set<'a> {
@@ -59,7 +53,7 @@ enum Lifetime {
 }
 
 write_options!(Set);
-awaitable!(Set -> bool);
+sendable!(Set -> bool, "As every write.");
 
 impl<'a> Set<'a> {
     pub(crate) fn new(client: &'a Client, key: Key, value: Value) -> Self {
@@ -89,25 +83,19 @@ impl<'a> Set<'a> {
         self.condition = Some("XX");
         self
     }
+}
 
-    /// The request as a future. `false` only if [`Set::if_absent`] or [`Set::if_present`] did not hold.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn send(self) -> Result<bool> {
-        let mut args = command("SET", &self.key);
-        args.push(self.value.into_bytes());
-        match self.lifetime {
-            Lifetime::ForEver => (),
-            Lifetime::Keep => args.push(Bytes::from_static(b"KEEPTTL")),
-            Lifetime::For(ttl) => args.extend([Bytes::from_static(b"PX"), decimal(ttl.as_millis().max(1))]),
-        }
-        args.extend(self.condition.map(|condition| Bytes::from_static(condition.as_bytes())));
-        match run(self.client, &self.key, args, Kind::Write, self.options).await? {
-            Reply::Ok => Ok(true),
-            Reply::Null => Ok(false),
-            other => unexpected("SET", &other),
-        }
+impl Request for Set<'_> {
+    type Output = bool;
+
+    fn into_operation(self) -> Operation<bool> {
+        let set = Operation::new(Kind::Write, "SET", shape::done_or_not).key(self.key).value(self.value);
+        let set = match self.lifetime {
+            Lifetime::ForEver => set,
+            Lifetime::Keep => set.word("KEEPTTL"),
+            Lifetime::For(ttl) => set.word("PX").number(ttl.as_millis().max(1)),
+        };
+        self.condition.into_iter().fold(set, Operation::word)
     }
 }
 
@@ -122,7 +110,7 @@ pub struct Incr<'a> {
 }
 
 write_options!(Incr);
-awaitable!(Incr -> i64);
+sendable!(Incr -> i64, "As every write; [`Error::Server`](crate::Error::Server) if the value is not a number or the sum does not fit.");
 
 impl<'a> Incr<'a> {
     pub(crate) fn new(client: &'a Client, key: Key) -> Self {
@@ -134,17 +122,12 @@ impl<'a> Incr<'a> {
         self.by = amount;
         self
     }
+}
 
-    /// The request as a future.
-    ///
-    /// # Errors
-    /// As every write; [`Error::Server`](crate::Error::Server) if the value is not a number or the sum does not fit.
-    pub async fn send(self) -> Result<i64> {
-        let mut args = command("INCRBY", &self.key);
-        args.push(decimal(self.by));
-        match run(self.client, &self.key, args, Kind::Write, self.options).await? {
-            Reply::Int(number) => Ok(number),
-            other => unexpected("INCRBY", &other),
-        }
+impl Request for Incr<'_> {
+    type Output = i64;
+
+    fn into_operation(self) -> Operation<i64> {
+        Operation::new(Kind::Write, "INCRBY", shape::number).key(self.key).number(self.by)
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, WatchStream};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::keyspace::{NOW, slot_of};
 use super::{FRAME_BYTES_MAX, Seen, Verdict, World};
 
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -130,13 +131,7 @@ impl Services {
                         return;
                     }
                 };
-                replies.push(v1::OpReply {
-                    id,
-                    value: Some(reply.into()),
-                    group_time: 1_000_000,
-                    attempt,
-                    seen: position,
-                });
+                replies.push(v1::OpReply { id, value: Some(reply.into()), group_time: NOW.0, attempt, seen: position });
             }
             let topology_version = self.world.topology.borrow().version;
             let frame = v1::ReplyFrame { replies, topology_version };
@@ -178,7 +173,7 @@ impl Services {
     /// Whether this node may answer.
     fn check(&self, seen: &Seen, args: &[bytes::Bytes]) -> Result<(), Failure> {
         let topology = self.world.topology.borrow();
-        let slot = Slot::of_key(args.get(1).map_or(&[], |key| key));
+        let slot = slot_of(args);
         let number = u32::from(slot.number());
         let group = match seen.group {
             0 => {
@@ -215,14 +210,14 @@ impl Services {
             topology.slots.iter().any(|o| o.group == seen.group && (o.first..=o.last).contains(&number))
         };
         let mut keys = self.world.keys.lock();
-        let mine: Vec<Vec<u8>> = keys.values.keys().filter(|key| is_mine(key)).cloned().collect();
+        let mine: Vec<Vec<u8>> = keys.names().into_iter().filter(|key| is_mine(key)).collect();
         let bulk = |key: &Vec<u8>| Reply::Bulk(key.clone().into());
         match seen.name() {
             "DBSIZE" => Reply::Int(i64::try_from(mine.len()).unwrap()),
             "KEYS" => Reply::Array(mine.iter().map(bulk).collect()),
             "RANDOMKEY" => mine.first().map_or(Reply::Null, bulk),
             "FLUSHALL" | "FLUSHDB" => {
-                keys.values.retain(|key, _| !mine.contains(key));
+                mine.into_iter().for_each(|key| keys.remove(key));
                 Reply::Ok
             }
             "SCAN" => scan(&seen.args, mine),

@@ -35,6 +35,7 @@ mod readme_session;
 mod router_speaks_redis;
 mod sessions_see_what_they_did;
 mod transactions;
+mod typed_views;
 mod wiped_disk_rejoins;
 
 use std::time::Duration;
