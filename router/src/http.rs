@@ -1,7 +1,8 @@
-//! The HTTP port: keys in two manners, metrics, health, and a page that shows the cluster.
+//! The HTTP port: keys in three manners, metrics, health, and a page that shows the cluster.
 
 mod batch;
 mod etag;
+mod execute;
 mod health;
 mod keys;
 mod kv_store;

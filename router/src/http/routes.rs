@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post, put};
 
-use super::{batch, health, keys, kv_store, page};
+use super::{batch, execute, health, keys, kv_store, page};
 use crate::shared::Shared;
 
 /// What is served, as OpenAPI: for people, and for programs that make clients of it.
@@ -36,6 +36,7 @@ fn all() -> Vec<Route> {
     vec![
         route("/v2/keys/{key}", &["/v2/keys/", "/v2/keys/{*key}"], keys),
         route("/v2/batch", &["/v2/batch"], post(batch::run)),
+        route("/v1/execute", &["/v1/execute"], post(execute::run)),
         route("/kv-store/keys/{key}", &["/kv-store/keys/", "/kv-store/keys/{*key}"], seed_keys),
         route("/kv-store/key-count", &["/kv-store/key-count"], get(kv_store::key_count)),
         route("/kv-store/shards", &["/kv-store/shards"], get(kv_store::shards)),

@@ -1,4 +1,5 @@
-//! The router's two HTTP APIs before a real cluster: the causal store's own examples, and what programs of `/v2` rely on.
+//! The router's HTTP APIs before a real cluster: the own examples of the two stores whose programs are served, and what programs of `/v2`
+//! rely on.
 
 use std::collections::HashMap;
 
@@ -25,6 +26,59 @@ Host: 127.0.0.1
 Content-length: ???
 
 {"causal-context": {insert-context-here}}"#;
+
+/// The examples of the README of the store with transactions: requests, and what is answered.
+const EXECUTE_GET: [&str; 2] = [
+    r#"{
+  "commands": [
+    {
+      "cmd_type": "get",
+      "key": "foo"
+    }
+  ]
+}"#,
+    r#"{
+    "results": [
+        "bar"
+    ]
+}"#,
+];
+const EXECUTE_SET: [&str; 2] = [
+    r#"{
+  "commands": [
+    {
+      "cmd_type": "set",
+      "key": "foo",
+      "value": "bar"
+    },
+    {
+      "cmd_type": "set",
+      "key": "foo2",
+      "value": "bar2"
+    }
+  ]
+}"#,
+    r#"{
+  "results": [
+    "bar",
+    "bar2"
+  ]
+}"#,
+];
+const EXECUTE_ERROR: [&str; 2] = [
+    r#"{
+  "commands": [
+    {
+      "cmd_type": "will_cause_error",
+      "key": "any",
+      "value": "literally"
+    }
+  ]
+}"#,
+    r#"{
+  "error": "unknown command"
+}"#,
+];
 
 struct Answer {
     status: u16,
@@ -84,6 +138,7 @@ async fn programs_of_the_causal_store_and_of_v2_find_what_they_expect() {
     refusals(&router.http).await;
     nobodys_change_is_lost(&router.http).await;
     a_batch(&router.http).await;
+    transactions(&router.http).await;
 
     // Nobody is left who could answer.
     cluster.kill_all_nodes().unwrap();
@@ -91,6 +146,9 @@ async fn programs_of_the_causal_store_and_of_v2_find_what_they_expect() {
     assert_eq!((answer.status, &answer.json()["error"]), (503, &json!("Main instance is down")));
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(ask(&router.http, "GET /v2/keys/x", &[], "").await.status / 100, 5);
+    let answer = ask(&router.http, "POST /v1/execute", &[], EXECUTE_GET[0]).await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.json()["error"].as_str().unwrap().starts_with("could not execute command: "), "{}", answer.body);
 }
 
 /// Each step as that store's README has it, on one connection, with the context of the step before.
@@ -255,4 +313,43 @@ async fn a_batch(router: &str) {
     );
     let token = answer.header("x-simplekv-session").to_owned();
     assert_eq!(ask(router, "GET /v2/keys/b", &[("X-SimpleKV-Session", &token)], "").await.body, "5");
+}
+
+async fn transactions(router: &str) {
+    const EXECUTE: &str = "POST /v1/execute";
+    for ([request, expected], status) in [(EXECUTE_SET, 200), (EXECUTE_GET, 200), (EXECUTE_ERROR, 400)] {
+        let answer = ask(router, EXECUTE, &[("Content-Type", "application/json")], request).await;
+        let expected: Value = serde_json::from_str(expected).unwrap();
+        assert_eq!((answer.status, answer.json()), (status, expected), "{request}");
+        assert_eq!(answer.header("simplekv-atomic"), "per-group");
+    }
+    assert_eq!(ask(router, "GET /v2/keys/foo2", &[], "").await.body, "bar2", "it is there for everybody");
+
+    // Its two keys belong to different groups: who requires more than it can have changes nothing.
+    let required = [("SimpleKV-Atomic", "required")];
+    let changed = EXECUTE_SET[0].replace("bar", "changed");
+    let answer = ask(router, EXECUTE, &required, &changed).await;
+    let error = answer.json()["error"].as_str().unwrap().to_owned();
+    assert_eq!(answer.status, 409, "{error}");
+    assert!(error.contains("'foo' (slot 12182)") && error.contains("'foo2' (slot 1044)"), "{error}");
+    assert_eq!(ask(router, EXECUTE, &[], EXECUTE_GET[0]).await.json(), json!({"results": ["bar"]}));
+    let together = changed.replace("foo", "{t}foo");
+    let answer = ask(router, EXECUTE, &required, &together).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({"results": ["changed", "changed2"]})));
+    assert_eq!(answer.header("simplekv-atomic"), "required");
+
+    // What a transaction reads is what it wrote before, and nothing is an empty text.
+    let body = json!({"commands": [
+        {"cmd_type": "GET", "key": "fresh"}, {"cmd_type": "Set", "key": "fresh", "value": "1"}, {"cmd_type": "get", "key": "fresh"},
+    ]});
+    let answer = ask(router, EXECUTE, &[], &body.to_string()).await;
+    assert_eq!(answer.json(), json!({"results": ["", "1", "1"]}));
+    let token = answer.header("x-simplekv-session").to_owned();
+    assert_eq!(ask(router, "GET /v2/keys/fresh", &[("X-SimpleKV-Session", &token)], "").await.body, "1");
+    for (body, error) in [("{}", "empty request"), ("{", "could not bind request: "), ("", "could not bind request: ")]
+    {
+        let answer = ask(router, EXECUTE, &[], body).await;
+        assert_eq!(answer.status, 400, "{body}");
+        assert!(answer.json()["error"].as_str().unwrap().starts_with(error), "{body}: {}", answer.body);
+    }
 }
