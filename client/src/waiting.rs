@@ -31,7 +31,8 @@ impl Client {
         timeout: Option<Duration>,
         options: Options,
     ) -> Result<Reply> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        // A time that no clock will ever show is for ever.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut step = 0;
         loop {
             for (slot, args) in tries {

@@ -3,7 +3,7 @@
 /// A place in a list: labels are in the order of the elements, with room between them.
 ///
 /// New ends stand far from the old ones, so that elements can be put in between: half way, until there is no room any more. Then the
-/// elements around get other labels, see [`spread`]. At 2^64 from one end to the next, no list comes to the end of the numbers.
+/// elements around get other labels, see `spread`. At 2^64 from one end to the next, no list comes to the end of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Label(u128);
 

@@ -200,7 +200,8 @@ impl Connection<'_> {
     /// Tries until there is something to be found, the time is up, or the keys are another node's. False when the client is gone.
     async fn block(&mut self, blocking: Blocking, heard: bool) -> io::Result<bool> {
         self.send().await?;
-        let deadline = blocking.timeout.map(|timeout| Instant::now() + timeout);
+        // A time that no clock will ever show is for ever.
+        let deadline = blocking.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let waiter = self.shared.wait_for(blocking.awaited());
         let command = Command::Blocking(blocking);
         let mut routing = self.shared.routing_changes();
