@@ -1,12 +1,12 @@
 //! Listening to channels, and saying something there.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use simplekv_types::{Naming, Slot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::error::{Error, Result};
@@ -105,6 +105,7 @@ impl Client {
         let (channel, message) = (channel.into().into_bytes(), message.into().into_bytes());
         let (core, slot) = (self.core(), Slot::of_key(&channel));
         let unserved = || Error::SlotUnserved { slot };
+        let began = Instant::now();
         for step in 0..PUBLISH_TRIES {
             let total = core.config.timeouts.total;
             let has_leader = |topology: &crate::topology::Topology| leader(topology, slot).is_some();
@@ -117,7 +118,7 @@ impl Client {
                 // It was not said: the channel is another node's.
                 Ok(Some(_)) => core.config.backoff.rest(step).await,
                 Ok(None) | Err(_) => {
-                    let source = Box::new(Error::NoAnswer { after: Duration::ZERO });
+                    let source = Box::new(Error::NoAnswer { after: began.elapsed() });
                     return Err(Error::OutcomeUnknown { id: None, source });
                 }
             }

@@ -6,6 +6,7 @@ mod pipeline;
 mod scan;
 mod task;
 mod wide;
+mod within;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use simplekv_resp::control::pubsub::PubSubQuery;
 use simplekv_resp::glob;
 use simplekv_types::{Naming, Reply};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Bytes of messages that one listener may leave untaken.
 const UNTAKEN_BYTES_MAX: usize = 32 << 20;
@@ -53,10 +53,12 @@ pub(crate) struct Message {
 }
 
 /// Something said in a channel of the whole cluster, on its way to the other nodes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) channel: Bytes,
     pub(crate) message: Bytes,
+    /// Its share of the bytes that may be on their way, given back once the last node has been sent it or has missed it.
+    pub(crate) room: OwnedSemaphorePermit,
 }
 
 impl Message {

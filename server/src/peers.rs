@@ -14,7 +14,7 @@ use simplekv_proto::v1;
 use simplekv_proto::v1::replication_client::ReplicationClient;
 use simplekv_types::peer::Envelope;
 use simplekv_types::{GroupId, NodeId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, info};
@@ -42,7 +42,8 @@ enum Link {
 #[derive(Debug)]
 enum Outgoing {
     Envelope(Envelope),
-    Said(v1::Said),
+    /// With its share of what may be on its way.
+    Said(v1::Said, Arc<OwnedSemaphorePermit>),
 }
 
 /// The links of one node.
@@ -73,14 +74,15 @@ impl Peers {
 
     /// Tells all other nodes what is said in channels, as long as anything is.
     pub(crate) async fn spread(self, mut said: mpsc::Receiver<Said>) {
-        while let Some(Said { channel, message }) = said.recv().await {
+        while let Some(Said { channel, message, room }) = said.recv().await {
             let Some(cluster) = self.inner.node.cluster() else { continue };
             let cluster_id = Bytes::copy_from_slice(&cluster.0.to_be_bytes());
+            let room = Arc::new(room);
             let others = self.inner.node.routing().other_nodes(self.inner.node.node());
             for node in others {
                 let said =
                     v1::Said { cluster_id: cluster_id.clone(), channel: channel.clone(), message: message.clone() };
-                self.send_over(node, Link::Channels, Outgoing::Said(said));
+                self.send_over(node, Link::Channels, Outgoing::Said(said, Arc::clone(&room)));
             }
         }
     }
@@ -179,7 +181,7 @@ async fn deliver(client: &mut ReplicationClient<Channel>, queue: &mut mpsc::Rece
                 for outgoing in waiting.drain(..) {
                     match outgoing {
                         Outgoing::Envelope(envelope) => frame.envelopes.push(envelope.into()),
-                        Outgoing::Said(said) => frame.said.push(said),
+                        Outgoing::Said(said, _room) => frame.said.push(said),
                     }
                 }
                 // Waits while the peer's flow control says so; the queue behind fills up and drops meanwhile.

@@ -12,7 +12,7 @@ use simplekv_proto::v1;
 use simplekv_resp::command::{GeoCommand, HashCommand, ListCommand, SetOfCommand, ZsetCommand};
 use simplekv_resp::{Command, Keys};
 use simplekv_types::{ClusterId, Failure, GroupId, Naming, NodeId, RunId, Slot, Tick, limits};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::channels::{Channels, Said};
@@ -22,6 +22,9 @@ use crate::hosted::Hosted;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
 use crate::waiters::Waiter;
+
+/// Bytes of messages that may be on their way to the channels of other nodes.
+const SPREAD_BYTES_MAX: usize = 64 << 20;
 
 /// One node's shared state. Readers never wait for each other.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct Shared {
     channels: Arc<Channels>,
     /// Takes what is said here to the other nodes. Empty before the node has started.
     spread: OnceLock<mpsc::Sender<Said>>,
+    /// How many more bytes may be on their way there.
+    spread_room: Arc<Semaphore>,
     started: Instant,
     run: OnceLock<RunId>,
     stopping: CancellationToken,
@@ -68,6 +73,7 @@ impl Shared {
             metrics: Metrics::default(),
             channels: Arc::default(),
             spread: OnceLock::new(),
+            spread_room: Arc::new(Semaphore::new(SPREAD_BYTES_MAX)),
             started: Instant::now(),
             run: OnceLock::new(),
             stopping,
@@ -123,7 +129,11 @@ impl Shared {
     pub(crate) fn say(&self, channel: &Bytes, message: &Bytes) -> usize {
         if let Some(spread) = self.spread.get() {
             // To nodes that cannot keep up it is lost, as it is to listeners.
-            let _ = spread.try_send(Said { channel: channel.clone(), message: message.clone() });
+            // One that is longer than all of them may be has to be alone.
+            let bytes = (channel.len() + message.len()).min(SPREAD_BYTES_MAX) as u32;
+            if let Ok(room) = Arc::clone(&self.spread_room).try_acquire_many_owned(bytes) {
+                let _ = spread.try_send(Said { channel: channel.clone(), message: message.clone(), room });
+            }
         }
         self.channels.publish(Naming::Channel, channel, message)
     }

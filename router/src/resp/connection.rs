@@ -1,6 +1,5 @@
 //! One connection of the Redis protocol.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,15 +7,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::FutureExt;
-use parking_lot::Mutex;
 use simplekv_client::Message;
 use simplekv_resp::control::ClientCommand;
 use simplekv_resp::session::message;
 use simplekv_resp::{
-    Answer, Args, Body, Collected, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Session, Transaction,
-    encode,
+    Answer, Args, Body, Collected, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Session, encode,
 };
-use simplekv_types::{Failure, ReadPolicy, Reply, SessionToken};
+use simplekv_types::{ReadPolicy, Reply, SessionToken};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
@@ -25,7 +22,7 @@ use tokio::time::{Instant, Sleep};
 use super::ears::Ears;
 use super::pipeline::{Pipeline, Turn};
 use super::task::Task;
-use crate::error;
+use super::within::{NOT_THROUGH_A_ROUTER, Within, followers_in_sync};
 use crate::facts::{RouterFacts, now_micros};
 use crate::metrics::Class;
 use crate::shared::{Listed, Shared};
@@ -34,8 +31,6 @@ use crate::shared::{Listed, Shared};
 const READ_BYTES: usize = 16 << 10;
 /// Replies are encoded up to this much ahead of what the client has taken.
 const WRITE_AHEAD_BYTES: usize = 256 << 10;
-
-const NOT_THROUGH_A_ROUTER: Failure = Failure::command("ERR this command is not supported through the router");
 
 /// Why a connection was ended by us, or broke.
 #[derive(Debug, thiserror::Error)]
@@ -504,49 +499,6 @@ impl Connection {
             _ => Ok(()),
         }
     }
-}
-
-/// What it takes to answer the commands of a transaction that are not about data.
-struct Within {
-    shared: Arc<Shared>,
-    session: Arc<Mutex<Session>>,
-    connection: u64,
-}
-
-impl Within {
-    /// Answers EXEC, when it is known whether anything is done.
-    async fn conclude(self, client: simplekv_client::Session, mut transaction: Transaction, done: Reply) -> Reply {
-        if !matches!(done, Reply::Array(_)) {
-            return transaction.conclude(done);
-        }
-        let mut heard = VecDeque::new();
-        for (naming, channel, message) in transaction.publications() {
-            let heard_by = client.publish(naming, channel.clone(), message.clone()).await;
-            heard.push_back(heard_by.map_or_else(error::reply, |by| Reply::Int(i64::try_from(by).unwrap_or(i64::MAX))));
-        }
-        transaction.answer(|control| match control {
-            Control::Publish { .. } => heard.pop_front().unwrap_or(Reply::Null),
-            control => self.answer(control),
-        });
-        transaction.conclude(done)
-    }
-
-    fn answer(&self, control: &Control) -> Reply {
-        let facts = RouterFacts { shared: &self.shared, connection: self.connection };
-        let answer = self.session.lock().answer(control, &facts);
-        match answer {
-            Answer::Reply(reply) | Answer::Close(reply) => reply,
-            Answer::NotMine if matches!(control, Control::Wait { .. }) => followers_in_sync(&self.shared),
-            Answer::NotMine => NOT_THROUGH_A_ROUTER.into(),
-        }
-    }
-}
-
-/// In the group that has fewest of them.
-fn followers_in_sync(shared: &Shared) -> Reply {
-    let followers = shared.topology().groups().iter().map(|group| group.in_sync.len()).min();
-    let followers = followers.unwrap_or(0).saturating_sub(1);
-    Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX))
 }
 
 /// Whether the client has closed its side, however much of what it sent is not read.
