@@ -13,12 +13,14 @@ use simplekv_engine::{BatchBuilder, BatchStart, Engine, FlushError, Reader};
 use simplekv_resp::Command;
 use simplekv_types::peer::Envelope;
 use simplekv_types::{
-    ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, NodeId, SlotMap, SlotMapVersion, Tick,
+    ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, NodeId, Slot, SlotMap, SlotMapVersion, Tick,
 };
 
 use crate::history::History;
 use crate::hosted::Published;
+use crate::prefetch::prefetch;
 use crate::serving::Begun;
+use crate::view::AppliedView;
 
 mod batches;
 mod drafts;
@@ -26,6 +28,7 @@ mod effects;
 mod evaluate;
 mod failure;
 mod reading;
+mod reaping;
 mod replayed;
 mod report;
 mod rest;
@@ -41,6 +44,7 @@ pub use waiting::{Answer, Respond};
 
 use drafts::Drafts;
 use failure::Failed;
+use reaping::Reaping;
 use rest::Rest;
 use waiting::{Outcome, Waiting};
 
@@ -167,6 +171,7 @@ pub struct Group<R> {
     /// When the next due key asks for a tick; `None` while there is none or another replica leads.
     expiry: Option<Tick>,
     rest: Rest,
+    reaping: Reaping,
     failed: bool,
     /// What is committed and, by a broken rule, not applied at once.
     put_off: Option<Lsn>,
@@ -232,6 +237,7 @@ impl<R: Respond> Group<R> {
             outputs: VecDeque::new(),
             expiry: None,
             rest: Rest::default(),
+            reaping: Reaping::default(),
             failed: false,
             put_off: None,
         }
@@ -257,7 +263,8 @@ impl<R: Respond> Group<R> {
     /// When [`Group::tick`] is next needed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.replica.next_deadline().into_iter().chain(self.expiry).chain(self.rest.at).min()
+        let own = [self.expiry, self.rest.at, self.reaping.at];
+        self.replica.next_deadline().into_iter().chain(own.into_iter().flatten()).min()
     }
 
     /// Flushes everything and says so in the log. The end of the replica's life in this process; tells where its log ends.
@@ -290,12 +297,14 @@ impl<R: Respond> Group<R> {
             self.append_tick(clock);
         }
         self.look_after_rest(clock, now);
+        self.reap(now);
         self.settle(clock);
     }
 
     /// One turn of the writer: everything that waited is evaluated in order, written together, and answered once it is committed.
     pub fn submit(&mut self, clock: &impl Clock, submissions: impl IntoIterator<Item = Submission<R>>) {
         for submission in submissions {
+            self.prefetch(&submission.requests);
             let outcomes: Vec<Outcome> =
                 submission.requests.into_iter().map(|request| self.execute(clock, &request)).collect();
             let own = outcomes.iter().map(Outcome::until).max().unwrap_or(Lsn::ZERO);
@@ -312,6 +321,15 @@ impl<R: Respond> Group<R> {
         self.close_batch(clock);
         self.forget_unwanted();
         self.settle(clock);
+    }
+
+    /// Has the processor fetch what these commands will look at.
+    fn prefetch(&self, requests: &[GroupRequest]) {
+        if requests.len() > 1 {
+            let view = AppliedView::new(self.reader.guard(), self.id, self.slots.appended());
+            let slot = |command: &Command| command.keys().next().map_or(Slot::MIN, |key| Slot::of_key(key));
+            prefetch(&view, requests.iter().map(|request| (slot(&request.command), &request.command)));
+        }
     }
 
     /// Responds, without answers, once everything below `end` is applied: whoever waits reads for itself. Never if that does not happen.
@@ -370,6 +388,7 @@ impl<R: Respond> Group<R> {
         self.look_after_slots();
         self.look_after_expiry(clock);
         self.rest.note(clock, self.engine.log_end());
+        self.plan_reaping(clock);
     }
 
     /// The replica cannot go on: nothing of what was still to be done may be done.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::Guard;
 use bytes::Bytes;
 use simplekv_collections::Element;
-use simplekv_commands::{self as commands, Elements, Entry, Meta, View};
+use simplekv_commands::{self as commands, Elements, Entry, Meta, Outline, View};
 use simplekv_resp::Command;
 use simplekv_resp::control::ClusterCommand;
 use simplekv_types::{Failure, GroupId, GroupTime, Reply, Slot, SlotRange};
@@ -119,6 +119,14 @@ impl View for Union<'_> {
 
     fn elements(&self, key: &[u8]) -> Result<Option<Elements>, Failure> {
         self.of_slot(Slot::of_key(key)).map_or(Ok(None), |view| view.elements(key))
+    }
+
+    fn outline(&self, key: &[u8]) -> Result<Option<Outline>, Failure> {
+        self.of_slot(Slot::of_key(key)).map_or(Ok(None), |view| view.outline(key))
+    }
+
+    fn element(&self, key: &[u8], name: &[u8]) -> Result<Option<Element>, Failure> {
+        self.of_slot(Slot::of_key(key)).map_or(Ok(None), |view| view.element(key, name))
     }
 
     fn element_value(&self, key: &[u8], element: &Element) -> Result<Bytes, Failure> {

@@ -22,6 +22,7 @@ mod membership;
 mod metrics;
 mod node;
 mod peers;
+mod prefetch;
 mod read;
 mod remains;
 mod replicas;

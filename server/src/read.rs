@@ -80,11 +80,7 @@ pub(crate) fn execute(
     let (map, now) = (routing.slot_map_version, clock::now());
     let (terms, is_leader) = hold_still(published, hosted.reader(), group, map, now, |held| {
         if reads.len() > 1 {
-            for read in &reads {
-                if let Some(key) = read.operation.command.keys().next() {
-                    held.prefetch(read.slot, key);
-                }
-            }
+            held.prefetch(reads.iter().map(|read| (read.slot, &read.operation.command)));
         }
         for read in reads {
             let place = read.place;

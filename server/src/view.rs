@@ -1,8 +1,8 @@
 //! A replica's applied state, as commands see it.
 
 use bytes::Bytes;
-use simplekv_collections::{At, Element};
-use simplekv_commands::{self as commands, View, position_of};
+use simplekv_collections::{At, Element, Label};
+use simplekv_commands::{self as commands, Outline, View, position_of};
 use simplekv_engine::{Found, FoundElements, ReadError, ReadGuard};
 use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Slot, SlotRange};
 
@@ -23,6 +23,16 @@ impl<'a> AppliedView<'a> {
     /// Has the processor fetch what a lookup of the key will look at.
     pub(crate) fn prefetch(&self, slot: Slot, key: &[u8]) {
         self.guard.prefetch(slot, key);
+    }
+
+    /// Has the processor fetch a key's string.
+    pub(crate) fn prefetch_value(&self, slot: Slot, key: &[u8]) {
+        self.guard.prefetch_value(slot, key);
+    }
+
+    /// The elements of a key, without anything copied.
+    pub(crate) fn found(&self, key: &[u8]) -> Option<FoundElements<'_>> {
+        self.guard.elements(Slot::of_key(key), key)
     }
 
     /// Whether a record that may change what a read of this key answers is appended and not applied.
@@ -76,12 +86,29 @@ impl View for AppliedView<'_> {
     }
 
     fn elements(&self, key: &[u8]) -> Result<Option<commands::Elements>, Failure> {
-        let found = self.guard.elements(Slot::of_key(key), key);
+        let found = self.found(key);
         Ok(found.map(|FoundElements { collection, expire_at, changed }| commands::Elements {
-            collection,
+            collection: collection.clone(),
             expire_at,
             version: changed,
         }))
+    }
+
+    fn outline(&self, key: &[u8]) -> Result<Option<Outline>, Failure> {
+        let found = self.found(key);
+        Ok(found.map(|FoundElements { collection, expire_at, .. }| Outline {
+            kind: collection.kind(),
+            len: collection.len(),
+            expire_at,
+        }))
+    }
+
+    fn element(&self, key: &[u8], name: &[u8]) -> Result<Option<Element>, Failure> {
+        Ok(self.found(key).and_then(|found| found.collection.find(name).cloned()))
+    }
+
+    fn ends(&self, key: &[u8]) -> Result<Option<(Label, Label)>, Failure> {
+        Ok(self.found(key).and_then(|found| found.collection.ends()))
     }
 
     fn element_value(&self, key: &[u8], element: &Element) -> Result<Bytes, Failure> {

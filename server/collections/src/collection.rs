@@ -5,11 +5,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use simplekv_types::ValueType;
+use smallvec::SmallVec;
 
 use crate::element::position_in;
 use crate::label::spread;
 use crate::tree::Tree;
 use crate::{At, Element, Label};
+
+/// A shorter collection is in the processor's caches as soon as it is used.
+const WORTH_FETCHING: usize = 4096;
 
 /// What a key with elements holds.
 ///
@@ -85,8 +89,28 @@ impl Collection {
     /// The element of this name.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<&Element> {
-        let position = position_in(self.kind, name);
+        self.find_at(position_in(self.kind, name), name)
+    }
+
+    /// The element of this name, whose position is known: [`position_of`](crate::position_of) it, unless this is a list.
+    #[must_use]
+    pub fn find_at(&self, position: u64, name: &[u8]) -> Option<&Element> {
         self.elements.find(|element| element.compare(position, name))
+    }
+
+    /// Has the processor fetch what finding elements of these names will look at; `ranks`: and asking for their ranks.
+    pub fn prefetch(&self, names: &[&[u8]], ranks: bool) {
+        if self.len() < WORTH_FETCHING {
+            return;
+        }
+        let sought: SmallVec<[(u64, &[u8]); 32]> =
+            names.iter().map(|name| (position_in(self.kind, name), *name)).collect();
+        self.elements.touch(&sought, |(position, name), element| element.compare(*position, name));
+        if ranks {
+            let find = |(position, name): &(u64, &[u8])| self.elements.find(|other| other.compare(*position, name));
+            let scored: SmallVec<[&Element; 32]> = sought.iter().filter_map(find).collect();
+            self.scores.touch(&scored, |sought, other| other.compare(sought.score, &sought.name));
+        }
     }
 
     /// The element with this number in the order of scans, or of a list.
@@ -127,18 +151,25 @@ impl Collection {
     pub fn insert(&mut self, name: &[u8], at: At, score: f64) -> Option<Element> {
         debug_assert!(!score.is_nan(), "what has no order is in no order");
         let position = position_in(self.kind, name);
-        let known = self.elements.find(|element| element.compare(position, name));
-        // The old name is kept: a set whose members come again and again would copy them each time.
-        let shared = known.map_or_else(|| Arc::from(name), |element| Arc::clone(&element.name));
-        let element = Element { name: Arc::clone(&shared), at, score, position };
-        self.bytes += weight(&element);
-        let old = self.elements.insert(element, |other| other.compare(position, name));
-        self.bytes -= old.as_ref().map_or(0, weight);
-        if self.kind == ValueType::Zset {
+        let (mut shared, mut put) = (None, 0);
+        let make = |known: Option<&Element>| {
+            // The old name is kept: a set whose members come again and again would copy them each time.
+            let name = known.map_or_else(|| Arc::from(name), |element| Arc::clone(&element.name));
+            shared = Some(Arc::clone(&name));
+            let element = Element { name, at, score, position };
+            put = element.bytes();
+            element
+        };
+        let old = self.elements.insert(make, |other| other.compare(position, name));
+        self.bytes = self.bytes + put - old.as_ref().map_or(0, Element::bytes);
+        if self.kind == ValueType::Zset
+            && let Some(member) = shared
+            && old.as_ref().is_none_or(|old| old.score.to_bits() != score.to_bits())
+        {
             if let Some(old) = &old {
                 self.scores.remove(|other| other.compare(old.score, name));
             }
-            self.scores.insert(Scored { score, member: shared }, |other| other.compare(score, name));
+            self.scores.insert(|_| Scored { score, member }, |other| other.compare(score, name));
         }
         old
     }
@@ -147,7 +178,7 @@ impl Collection {
     pub fn remove(&mut self, name: &[u8]) -> Option<Element> {
         let position = position_in(self.kind, name);
         let old = self.elements.remove(|element| element.compare(position, name))?;
-        self.bytes -= weight(&old);
+        self.bytes -= old.bytes();
         if self.kind == ValueType::Zset {
             self.scores.remove(|other| other.compare(old.score, name));
         }
@@ -207,6 +238,13 @@ impl Collection {
         Label::from_bytes(name).expect("the elements of a list have labels for names")
     }
 
+    /// The labels of a list's first and last element, if it has any.
+    #[must_use]
+    pub fn ends(&self) -> Option<(Label, Label)> {
+        let last = self.len().checked_sub(1)?;
+        Some((self.label(0), self.label(last)))
+    }
+
     /// The label for an element to be put before the one with this number, or at the end; `None` if room must be made first.
     #[must_use]
     pub fn label_before(&self, number: usize) -> Option<Label> {
@@ -223,14 +261,6 @@ impl Collection {
     #[must_use]
     pub fn spread(&self, number: usize) -> (usize, Vec<Label>) {
         spread(number, self.len(), |at| self.label(at))
-    }
-}
-
-/// What an element counts for.
-fn weight(element: &Element) -> u64 {
-    match &element.at {
-        At::Log(place) => u64::from(place.length),
-        At::Here(value) => (element.name.len() + value.len()) as u64,
     }
 }
 

@@ -39,11 +39,33 @@ pub struct Element {
     pub at: At,
     /// Of a sorted set's element. Zero else.
     pub score: f64,
-    /// Where it stands in the order of scans. Zero in a list, whose elements stand in the order of their names.
+    /// Where it stands: in the order of scans, or of a list.
     pub(crate) position: u64,
 }
 
 impl Element {
+    /// One of a collection that is no list. `position`: that of its name, see [`position_of`]. `score`: of a sorted set's element, zero
+    /// else.
+    #[must_use]
+    pub fn new(position: u64, name: Arc<[u8]>, at: At, score: f64) -> Self {
+        Self { name, at, score, position }
+    }
+
+    /// Where it stands in the order of its collection; several may share a position.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What it counts for: the bytes of its record in the log, or of its name and value.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match &self.at {
+            At::Log(place) => u64::from(place.length),
+            At::Here(value) => (self.name.len() + value.len()) as u64,
+        }
+    }
+
     pub(crate) fn compare(&self, position: u64, name: &[u8]) -> Ordering {
         self.position.cmp(&position).then_with(|| (*self.name).cmp(name))
     }
@@ -61,7 +83,11 @@ pub fn score_in(value: &[u8]) -> Option<f64> {
     value.try_into().ok().map(f64::from_le_bytes).filter(|score| !score.is_nan())
 }
 
-/// The position of a name in a collection of a type.
+/// The position of a name in a collection of a type. In a list that is the first half of its label: elements stand in the order of
+/// labels, and labels that were put next to each other differ there.
 pub(crate) fn position_in(kind: ValueType, name: &[u8]) -> u64 {
-    if kind == ValueType::List { 0 } else { position_of(name) }
+    match kind {
+        ValueType::List => name.first_chunk().map_or(0, |half| u64::from_be_bytes(*half)),
+        _ => position_of(name),
+    }
 }

@@ -12,10 +12,15 @@ use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 /// A leaf is split beyond this many items.
 const LEAF_ITEMS: usize = 64;
 /// An inner node is split beyond this many children.
 const CHILDREN: usize = 32;
+
+/// The last one of so many items in a row is looked at first.
+const STRIDE: usize = 8;
 
 /// The sequence.
 #[derive(Clone, Debug)]
@@ -69,8 +74,30 @@ impl<T: Clone> Tree<T> {
         let mut node = &self.root;
         loop {
             match node {
-                Node::Leaf(items) => return items.get(items.binary_search_by(&compare).ok()?),
+                Node::Leaf(items) => return items.get(search(items, &compare).ok()?),
                 Node::Inner(children) => node = &children.get(child_for(children, &compare))?.node,
+            }
+        }
+    }
+
+    /// Has the processor fetch what finding each of these will look at. One after the other each would wait for memory at every level;
+    /// here all go down together, so that their waits overlap.
+    pub(crate) fn touch<S>(&self, sought: &[S], compare: impl Fn(&S, &T) -> Ordering) {
+        let mut nodes: SmallVec<[&Node<T>; 32]> = sought.iter().map(|_| &self.root).collect();
+        let mut is_inner = true;
+        // All leaves are of one depth.
+        while std::mem::take(&mut is_inner) {
+            for (node, sought) in nodes.iter_mut().zip(sought) {
+                let compare = |item: &T| compare(sought, item);
+                match node {
+                    Node::Leaf(items) => drop(std::hint::black_box(search(items, &compare).is_ok())),
+                    Node::Inner(children) => {
+                        if let Some(child) = children.get(child_for(children, &compare)) {
+                            *node = &child.node;
+                            is_inner = true;
+                        }
+                    }
+                }
             }
         }
     }
@@ -80,7 +107,7 @@ impl<T: Clone> Tree<T> {
         let (mut node, mut before) = (&self.root, 0);
         loop {
             match node {
-                Node::Leaf(items) => match items.binary_search_by(&compare) {
+                Node::Leaf(items) => match search(items, &compare) {
                     Ok(at) => return (before + at, true),
                     Err(at) => return (before + at, false),
                 },
@@ -107,9 +134,9 @@ impl<T: Clone> Tree<T> {
         }
     }
 
-    /// Puts an item in, in the place of an equal one, which is returned.
-    pub(crate) fn insert(&mut self, item: T, compare: impl Fn(&T) -> Ordering) -> Option<T> {
-        match self.root.insert(item, &compare) {
+    /// Puts an item in, in the place of an equal one, which is returned. `make` is shown that one, if there is any.
+    pub(crate) fn insert(&mut self, make: impl FnOnce(Option<&T>) -> T, compare: impl Fn(&T) -> Ordering) -> Option<T> {
+        match self.root.insert(make, &compare) {
             Inserted::Replaced(old) => Some(old),
             Inserted::Added => None,
             Inserted::Split(right) => {
@@ -178,10 +205,10 @@ impl<T: Clone> Node<T> {
         }
     }
 
-    fn insert(&mut self, item: T, compare: &impl Fn(&T) -> Ordering) -> Inserted<T> {
+    fn insert(&mut self, make: impl FnOnce(Option<&T>) -> T, compare: &impl Fn(&T) -> Ordering) -> Inserted<T> {
         match self {
-            Self::Leaf(items) => insert_into_leaf(Arc::make_mut(items), item, compare),
-            Self::Inner(children) => insert_into_inner(Arc::make_mut(children), item, compare),
+            Self::Leaf(items) => insert_into_leaf(Arc::make_mut(items), make, compare),
+            Self::Inner(children) => insert_into_inner(Arc::make_mut(children), make, compare),
         }
     }
 
@@ -190,7 +217,7 @@ impl<T: Clone> Node<T> {
         match self {
             Self::Leaf(items) => {
                 let items = Arc::make_mut(items);
-                let at = items.binary_search_by(compare).ok()?;
+                let at = search(items, compare).ok()?;
                 Some(items.remove(at))
             }
             Self::Inner(children) => {
@@ -277,7 +304,26 @@ impl<T: Clone> Child<T> {
 
 /// The child that holds what is sought, if any does: the last one that does not begin behind it.
 fn child_for<T>(children: &[Child<T>], compare: &impl Fn(&T) -> Ordering) -> usize {
-    children.partition_point(|child| compare(&child.first) != Ordering::Greater).saturating_sub(1)
+    partition_point(children, |child| compare(&child.first) != Ordering::Greater).saturating_sub(1)
+}
+
+/// Where what is sought is, or where it would be.
+fn search<T>(items: &[T], compare: &impl Fn(&T) -> Ordering) -> Result<usize, usize> {
+    let at = partition_point(items, |item| compare(item) == Ordering::Less);
+    match items.get(at).map(compare) {
+        Some(Ordering::Equal) => Ok(at),
+        _ => Err(at),
+    }
+}
+
+/// How many items stand before the first one that is not `before`.
+///
+/// A binary search waits for memory at every step, and a long collection is not in the processor's caches. Here the looks at one
+/// stage do not depend on each other, so their waits overlap: there are two of them, whatever the length of a node.
+fn partition_point<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
+    let (strides, _) = items.as_chunks::<STRIDE>();
+    let from = STRIDE * strides.iter().map(|stride| usize::from(before(&stride[STRIDE - 1]))).sum::<usize>();
+    from + items.iter().skip(from).take(STRIDE).map(|item| usize::from(before(item))).sum::<usize>()
 }
 
 /// The child that holds the item with this number, and its number in there.
@@ -292,14 +338,20 @@ fn child_at<T>(children: &[Child<T>], number: usize) -> Option<(&Child<T>, usize
     None
 }
 
-fn insert_into_leaf<T: Clone>(items: &mut Vec<T>, item: T, compare: &impl Fn(&T) -> Ordering) -> Inserted<T> {
-    let at = match items.binary_search_by(compare) {
+fn insert_into_leaf<T: Clone>(
+    items: &mut Vec<T>,
+    make: impl FnOnce(Option<&T>) -> T,
+    compare: &impl Fn(&T) -> Ordering,
+) -> Inserted<T> {
+    let at = match search(items, compare) {
         Ok(at) => {
             let old = items.get_mut(at).expect("it was found there");
+            let item = make(Some(old));
             return Inserted::Replaced(std::mem::replace(old, item));
         }
         Err(at) => at,
     };
+    let item = make(None);
     if items.len() < LEAF_ITEMS {
         items.insert(at, item);
         return Inserted::Added;
@@ -316,15 +368,17 @@ fn insert_into_leaf<T: Clone>(items: &mut Vec<T>, item: T, compare: &impl Fn(&T)
 
 fn insert_into_inner<T: Clone>(
     children: &mut Vec<Child<T>>,
-    item: T,
+    make: impl FnOnce(Option<&T>) -> T,
     compare: &impl Fn(&T) -> Ordering,
 ) -> Inserted<T> {
     let at = child_for(children, compare);
     let child = children.get_mut(at).expect("an inner node has children");
-    if compare(&child.first) == Ordering::Greater {
-        child.first = item.clone();
+    let becomes_first = compare(&child.first) == Ordering::Greater;
+    let inserted = child.node.insert(make, compare);
+    if becomes_first && let Some(first) = child.node.first() {
+        child.first.clone_from(first);
     }
-    match child.node.insert(item, compare) {
+    match inserted {
         Inserted::Replaced(old) => return Inserted::Replaced(old),
         Inserted::Added => child.len += 1,
         Inserted::Split(right) => {

@@ -9,8 +9,9 @@ use simplekv_collections::{Collection, Element};
 use simplekv_resp::command::ElementScan;
 use simplekv_resp::glob;
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
+use smallvec::SmallVec;
 
-use crate::{Elements, Keyspace, View, visible_meta};
+use crate::{Elements, Keyspace, Outline, View, visible_meta};
 
 /// Most elements one step of a scan looks at, whatever its COUNT.
 const SCAN_ELEMENTS_MAX: u64 = 10_000;
@@ -45,17 +46,59 @@ pub(crate) fn visible_of(
     }
 }
 
-/// Makes sure that a key holds elements of this type, and returns them: none if it is not there yet.
+/// What is known of a key that, if it is there, holds elements of this type.
+pub(crate) fn visible_outline(
+    key: &[u8],
+    kind: ValueType,
+    view: &dyn View,
+    now: GroupTime,
+) -> Result<Option<Outline>, Failure> {
+    match view.outline(key)? {
+        Some(outline) if outline.expire_at.is_some_and(|at| at <= now) => Ok(None),
+        Some(outline) if outline.kind == kind => Ok(Some(outline)),
+        Some(_) => Err(Failure::WrongType),
+        None => match visible_meta(key, view, now)? {
+            Some(_) => Err(Failure::WrongType),
+            None => Ok(None),
+        },
+    }
+}
+
+/// The element of this name, if the key holds elements at all.
+pub(crate) fn element_of(
+    key: &[u8],
+    known: Option<Outline>,
+    name: &[u8],
+    view: &dyn View,
+) -> Result<Option<Element>, Failure> {
+    if known.is_some() { view.element(key, name) } else { Ok(None) }
+}
+
+/// Those of the names that are not there, each once.
+pub(crate) fn absent<'a>(
+    key: &[u8],
+    known: Option<Outline>,
+    names: impl Iterator<Item = &'a Bytes>,
+    view: &dyn View,
+) -> Result<SmallVec<[&'a Bytes; 1]>, Failure> {
+    let mut absent = SmallVec::new();
+    for name in names {
+        if element_of(key, known, name, view)?.is_none() {
+            absent.push(name);
+        }
+    }
+    absent.sort_unstable();
+    absent.dedup();
+    Ok(absent)
+}
+
+/// Makes sure that a key holds elements of this type.
 ///
 /// Called when nothing can go wrong any more: a command that fails must have changed nothing.
-pub(crate) fn begun(key: &Bytes, kind: ValueType, known: Option<Elements>, keyspace: &mut dyn Keyspace) -> Collection {
-    known.map_or_else(
-        || {
-            keyspace.begin(key, kind, None);
-            Collection::new(kind, 0)
-        },
-        |elements| elements.collection,
-    )
+pub(crate) fn begin(key: &Bytes, kind: ValueType, known: Option<Outline>, keyspace: &mut dyn Keyspace) {
+    if known.is_none() {
+        keyspace.begin(key, kind, None);
+    }
 }
 
 /// Takes elements out of a key that holds `len`, and the key with the last of them.
@@ -72,17 +115,25 @@ pub(crate) fn take_out<'a>(
     }
 }
 
-/// Takes out those that are there; returns how many.
-pub(crate) fn delete_all(key: &Bytes, names: &[Bytes], collection: Collection, keyspace: &mut dyn Keyspace) -> usize {
-    let mut found: Vec<&[u8]> =
-        names.iter().map(|name| &**name).filter(|name| collection.find(name).is_some()).collect();
+/// Takes those out of a key of this type that are there; returns how many.
+pub(crate) fn delete_all(
+    key: &Bytes,
+    names: &[Bytes],
+    kind: ValueType,
+    keyspace: &mut dyn Keyspace,
+    now: GroupTime,
+) -> Result<usize, Failure> {
+    let Some(outline) = visible_outline(key, kind, keyspace, now)? else { return Ok(0) };
+    let mut found: SmallVec<[&[u8]; 1]> = SmallVec::new();
+    for name in names {
+        if keyspace.element(key, name)?.is_some() {
+            found.push(name);
+        }
+    }
     found.sort_unstable();
     found.dedup();
-    let len = collection.len();
-    // Whoever keeps a clone makes the original copy what it changes.
-    drop(collection);
-    take_out(key, len, found.iter().copied(), keyspace);
-    found.len()
+    take_out(key, outline.len, found.iter().copied(), keyspace);
+    Ok(found.len())
 }
 
 /// The numbers of the elements from one index to another; empty if there are none.

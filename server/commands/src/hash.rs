@@ -1,16 +1,37 @@
 //! Commands on hashes.
 
 use bytes::Bytes;
-use simplekv_collections::{Collection, Element};
+use simplekv_collections::Element;
 use simplekv_resp::command::HashCommand;
 use simplekv_resp::number::parse_i64;
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
-use crate::elements::{self, begun, delete_all, name_of, visible_elements};
+use crate::elements::{self, begin, delete_all, element_of, name_of, visible_elements, visible_outline};
 use crate::extended::{Extended, FloatError};
-use crate::{Elements, Keyspace, View, check_value, int};
+use crate::{Elements, Keyspace, Outline, View, check_value, int};
 
-/// What is asked about a hash, and what it is asked of.
+/// What is asked about some fields of a hash.
+struct One<'a> {
+    key: &'a Bytes,
+    known: Option<Outline>,
+    view: &'a dyn View,
+}
+
+impl<'a> One<'a> {
+    fn of(key: &'a Bytes, view: &'a dyn View, now: GroupTime) -> Result<Self, Failure> {
+        Ok(Self { key, known: visible_outline(key, ValueType::Hash, view, now)?, view })
+    }
+
+    fn find(&self, field: &[u8]) -> Result<Option<Element>, Failure> {
+        element_of(self.key, self.known, field, self.view)
+    }
+
+    fn get(&self, field: &[u8]) -> Result<Option<Bytes>, Failure> {
+        self.find(field)?.map(|element| self.view.element_value(self.key, &element)).transpose()
+    }
+}
+
+/// What is asked about all of a hash, and what it is asked of.
 struct Hash<'a> {
     key: &'a Bytes,
     elements: Option<Elements>,
@@ -18,14 +39,24 @@ struct Hash<'a> {
 }
 
 pub(crate) fn read(key: &Bytes, ask: &HashCommand, view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
-    let elements = visible_elements(key, ValueType::Hash, view, now)?;
-    let hash = Hash { key, elements, view };
     match ask {
-        HashCommand::Get { field } => Ok(Reply::bulk_or_null(hash.get(field)?)),
+        HashCommand::Get { field } => Ok(Reply::bulk_or_null(One::of(key, view, now)?.get(field)?)),
         HashCommand::MGet { fields } => {
+            let hash = One::of(key, view, now)?;
             let value = |field: &Bytes| Ok(Reply::bulk_or_null(hash.get(field)?));
             Ok(Reply::Array(fields.iter().map(value).collect::<Result<_, Failure>>()?))
         }
+        HashCommand::Len => Ok(int(One::of(key, view, now)?.known.map_or(0, |known| known.len))),
+        HashCommand::Exists { field } => Ok(int(usize::from(One::of(key, view, now)?.find(field)?.is_some()))),
+        HashCommand::StrLen { field } => Ok(int(One::of(key, view, now)?.get(field)?.map_or(0, |value| value.len()))),
+        _ => read_all(key, ask, view, now),
+    }
+}
+
+fn read_all(key: &Bytes, ask: &HashCommand, view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
+    let elements = visible_elements(key, ValueType::Hash, view, now)?;
+    let hash = Hash { key, elements, view };
+    match ask {
         HashCommand::GetAll => {
             let mut pairs = Vec::with_capacity(hash.len());
             hash.each(|name, value| pairs.push((name, Reply::Bulk(value))))?;
@@ -44,9 +75,6 @@ pub(crate) fn read(key: &Bytes, ask: &HashCommand, view: &dyn View, now: GroupTi
             hash.each(|_, value| values.push(Reply::Bulk(value)))?;
             Ok(Reply::Array(values))
         }
-        HashCommand::Len => Ok(int(hash.len())),
-        HashCommand::Exists { field } => Ok(int(usize::from(hash.find(field).is_some()))),
-        HashCommand::StrLen { field } => Ok(int(hash.get(field)?.map_or(0, |value| value.len()))),
         HashCommand::RandField { count: None, .. } => hash.random_field(),
         HashCommand::RandField { count: Some(count), with_values } => hash.random_fields(*count, *with_values),
         HashCommand::Scan(scan) => elements::scan(hash.elements.clone(), scan, |element, found| {
@@ -70,46 +98,27 @@ pub(crate) fn write(
                 check_value(field, keyspace)?;
                 check_value(value, keyspace)?;
             }
-            let known = visible_elements(key, ValueType::Hash, keyspace, now)?;
-            let before = begun(key, ValueType::Hash, known, keyspace);
-            let added = put_all(key, pairs, before, keyspace);
+            let known = visible_outline(key, ValueType::Hash, keyspace, now)?;
+            begin(key, ValueType::Hash, known, keyspace);
+            let added = pairs.iter().filter(|(field, value)| keyspace.put_element(key, field, value)).count();
             Ok(if *counts { int(added) } else { Reply::Ok })
         }
         HashCommand::SetNx { field, value } => {
             check_value(field, keyspace)?;
             check_value(value, keyspace)?;
-            let known = visible_elements(key, ValueType::Hash, keyspace, now)?;
-            if known.as_ref().is_some_and(|elements| elements.collection.find(field).is_some()) {
+            let known = visible_outline(key, ValueType::Hash, keyspace, now)?;
+            if element_of(key, known, field, keyspace)?.is_some() {
                 return Ok(Reply::Int(0));
             }
-            begun(key, ValueType::Hash, known, keyspace);
+            begin(key, ValueType::Hash, known, keyspace);
             keyspace.put_element(key, field, value);
             Ok(Reply::Int(1))
         }
-        HashCommand::Del { fields } => {
-            let Some(Elements { collection, .. }) = visible_elements(key, ValueType::Hash, keyspace, now)? else {
-                return Ok(Reply::Int(0));
-            };
-            Ok(int(delete_all(key, fields, collection, keyspace)))
-        }
+        HashCommand::Del { fields } => Ok(int(delete_all(key, fields, ValueType::Hash, keyspace, now)?)),
         HashCommand::IncrBy { field, delta } => incr_by(key, field, *delta, keyspace, now),
         HashCommand::IncrByFloat { field, increment } => incr_by_float(key, field, increment, keyspace, now),
         _ => read(key, ask, keyspace, now),
     }
-}
-
-/// Returns how many fields were not there before.
-fn put_all(key: &Bytes, pairs: &[(Bytes, Bytes)], before: Collection, keyspace: &mut dyn Keyspace) -> usize {
-    let mut added: Vec<&Bytes> =
-        pairs.iter().map(|(field, _)| field).filter(|field| before.find(field).is_none()).collect();
-    added.sort_unstable();
-    added.dedup();
-    // Whoever keeps a clone makes the original copy what it changes.
-    drop(before);
-    for (field, value) in pairs {
-        keyspace.put_element(key, field, value);
-    }
-    added.len()
 }
 
 fn incr_by(
@@ -120,15 +129,14 @@ fn incr_by(
     now: GroupTime,
 ) -> Result<Reply, Failure> {
     check_value(field, keyspace)?;
-    let elements = visible_elements(key, ValueType::Hash, keyspace, now)?;
-    let hash = Hash { key, elements, view: keyspace };
+    let hash = One::of(key, keyspace, now)?;
+    let known = hash.known;
     let number = match hash.get(field)? {
         None => 0,
         Some(value) => parse_i64(&value).ok_or(Failure::command("ERR hash value is not an integer"))?,
     };
     let sum = number.checked_add(delta).ok_or(Failure::command("ERR increment or decrement would overflow"))?;
-    let known = hash.elements;
-    begun(key, ValueType::Hash, known, keyspace);
+    begin(key, ValueType::Hash, known, keyspace);
     keyspace.put_element(key, field, sum.to_string().as_bytes());
     Ok(Reply::Int(sum))
 }
@@ -146,16 +154,15 @@ fn incr_by_float(
         FloatError::NotANumber => Failure::command("ERR value is not a valid float"),
         FloatError::Infinite => Failure::command("ERR value is NaN or Infinity"),
     })?;
-    let elements = visible_elements(key, ValueType::Hash, keyspace, now)?;
-    let hash = Hash { key, elements, view: keyspace };
+    let hash = One::of(key, keyspace, now)?;
+    let known = hash.known;
     let number = hash.get(field)?;
     let sum = Extended::sum(number.as_deref().unwrap_or(b"0"), increment).map_err(|error| match error {
         FloatError::NotANumber => Failure::command("ERR hash value is not a float"),
         FloatError::Infinite => Failure::command("ERR increment would produce NaN or Infinity"),
     })?;
     let text = Bytes::from(sum.to_string());
-    let known = hash.elements;
-    begun(key, ValueType::Hash, known, keyspace);
+    begin(key, ValueType::Hash, known, keyspace);
     keyspace.put_element(key, field, &text);
     Ok(Reply::Bulk(text))
 }
@@ -163,14 +170,6 @@ fn incr_by_float(
 impl Hash<'_> {
     fn len(&self) -> usize {
         self.elements.as_ref().map_or(0, |elements| elements.collection.len())
-    }
-
-    fn find(&self, field: &[u8]) -> Option<&Element> {
-        self.elements.as_ref()?.collection.find(field)
-    }
-
-    fn get(&self, field: &[u8]) -> Result<Option<Bytes>, Failure> {
-        self.find(field).map(|element| self.view.element_value(self.key, element)).transpose()
     }
 
     fn walk(&self, show: impl FnMut(&Element) -> Result<(), Failure>) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 //! slot's owner and no clock. A write is evaluated once, by the leader; what it put and deleted is what is replicated.
 
 use bytes::Bytes;
-use simplekv_collections::{Collection, Element};
+use simplekv_collections::{Collection, Element, Label};
 use simplekv_resp::Command;
 use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Reply, Slot, SlotRange, ValueType, limits};
 
@@ -70,6 +70,24 @@ pub struct Elements {
     pub version: Lsn,
 }
 
+/// What is known about a key with elements without looking at them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// What kind of elements it has.
+    pub kind: ValueType,
+    /// How many.
+    pub len: usize,
+    /// The group time from which on the key is gone; `None` for never.
+    pub expire_at: Option<GroupTime>,
+}
+
+impl From<&Elements> for Outline {
+    fn from(elements: &Elements) -> Self {
+        let Elements { collection, expire_at, .. } = elements;
+        Self { kind: collection.kind(), len: collection.len(), expire_at: *expire_at }
+    }
+}
+
 impl Meta {
     /// Whether the key is there at a time.
     #[must_use]
@@ -108,6 +126,31 @@ pub trait View {
     /// # Errors
     /// If they cannot be known.
     fn elements(&self, key: &[u8]) -> Result<Option<Elements>, Failure>;
+
+    /// What is known about a key with elements; `None` if there is no such key, or it holds a string. With [`View::element`] worth its
+    /// own way where that is cheaper than all elements together.
+    ///
+    /// # Errors
+    /// If it cannot be known.
+    fn outline(&self, key: &[u8]) -> Result<Option<Outline>, Failure> {
+        Ok(self.elements(key)?.as_ref().map(Outline::from))
+    }
+
+    /// The element of this name, of a key that is no list; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be known.
+    fn element(&self, key: &[u8], name: &[u8]) -> Result<Option<Element>, Failure> {
+        Ok(self.elements(key)?.and_then(|elements| elements.collection.find(name).cloned()))
+    }
+
+    /// The labels of the first and the last element of a list; `None` if there is no list.
+    ///
+    /// # Errors
+    /// If they cannot be known.
+    fn ends(&self, key: &[u8]) -> Result<Option<(Label, Label)>, Failure> {
+        Ok(self.elements(key)?.and_then(|elements| elements.collection.ends()))
+    }
 
     /// The value of an element of this key, as [`View::elements`] showed it.
     ///
@@ -167,8 +210,8 @@ pub trait Keyspace: View {
     /// Changes when a key with elements expires.
     fn expire(&mut self, key: &Bytes, expire_at: Option<GroupTime>);
 
-    /// Puts an element into a key that holds some of this type.
-    fn put_element(&mut self, key: &Bytes, name: &[u8], value: &[u8]);
+    /// Puts an element into a key that holds some of this type; true if it was not there.
+    fn put_element(&mut self, key: &Bytes, name: &[u8], value: &[u8]) -> bool;
 
     /// Takes an element out that is there. A command does not leave a key without any behind: it deletes the key instead.
     fn delete_element(&mut self, key: &Bytes, name: &[u8]);

@@ -9,8 +9,8 @@ use simplekv_resp::command::{ListCommand, ListEnd};
 use simplekv_resp::number::parse_i64;
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
-use crate::elements::{Named, begun, numbers, take_out, visible_elements};
-use crate::{Elements, Keyspace, View, check_value, int};
+use crate::elements::{Named, numbers, take_out, visible_elements, visible_outline};
+use crate::{Keyspace, View, check_value, int};
 
 const NOT_AN_INTEGER: Failure = Failure::command("ERR value is not an integer or out of range");
 
@@ -55,7 +55,7 @@ pub(crate) fn write(
             for element in elements {
                 check_value(element, keyspace)?;
             }
-            let known = visible_elements(key, ValueType::List, keyspace, now)?;
+            let known = Known::of(key, *end, keyspace, now)?;
             if *if_present && known.is_none() {
                 return Ok(Reply::Int(0));
             }
@@ -105,18 +105,34 @@ fn outermost(collection: &Collection, end: ListEnd) -> Option<Label> {
     Some(collection.label(if end == ListEnd::Left { 0 } else { last }))
 }
 
+/// What must be known of a list to go on at one of its ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    len: usize,
+    outermost: Option<Label>,
+}
+
+impl Known {
+    /// `None` if the list is not there.
+    fn of(key: &[u8], end: ListEnd, view: &dyn View, now: GroupTime) -> Result<Option<Self>, Failure> {
+        let Some(outline) = visible_outline(key, ValueType::List, view, now)? else { return Ok(None) };
+        let outermost = view.ends(key)?.map(|(first, last)| if end == ListEnd::Left { first } else { last });
+        Ok(Some(Self { len: outline.len, outermost }))
+    }
+}
+
 /// Puts elements in at an end, one after the other, into a list that is begun if it is not there; returns how many it has then.
 pub(crate) fn push_all(
     key: &Bytes,
     end: ListEnd,
     elements: &[Bytes],
-    known: Option<Elements>,
+    known: Option<Known>,
     keyspace: &mut dyn Keyspace,
 ) -> usize {
-    let before = begun(key, ValueType::List, known, keyspace);
-    let (len, mut last) = (before.len(), outermost(&before, end));
-    // Whoever keeps a clone makes the original copy what it changes.
-    drop(before);
+    if known.is_none() {
+        keyspace.begin(key, ValueType::List, None);
+    }
+    let (len, mut last) = known.map_or((0, None), |known| (known.len, known.outermost));
     for element in elements {
         let label = beyond(last, end);
         keyspace.put_element(key, &label.to_bytes(), element);
@@ -263,7 +279,7 @@ fn move_one(
         }
         return Ok(Reply::Bulk(value));
     }
-    let known = visible_elements(to, ValueType::List, keyspace, now)?;
+    let known = Known::of(to, to_end, keyspace, now)?;
     drop(list);
     take_all(key, len, &[name], keyspace);
     push_all(to, to_end, std::slice::from_ref(&value), known, keyspace);

@@ -173,12 +173,13 @@ impl Keyspace for Model {
         (entry.expire_at, entry.version) = (expire_at, version);
     }
 
-    fn put_element(&mut self, key: &Bytes, name: &[u8], value: &[u8]) {
+    fn put_element(&mut self, key: &Bytes, name: &[u8], value: &[u8]) -> bool {
         let version = self.change();
         let collection = self.elements.get_mut(key).expect("the key was begun");
         let score = score_in(value).filter(|_| collection.kind() == ValueType::Zset).unwrap_or(0.0);
-        collection.insert(name, At::Here(Bytes::copy_from_slice(value)), score);
+        let old = collection.insert(name, At::Here(Bytes::copy_from_slice(value)), score);
         self.keys.entry(place(key)).and_modify(|entry| entry.version = version);
+        old.is_none()
     }
 
     fn delete_element(&mut self, key: &Bytes, name: &[u8]) {

@@ -11,16 +11,25 @@ use simplekv_collections::{Collection, Element};
 use simplekv_resp::command::{SetOfCommand, SetOperation};
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
-use crate::elements::{self, begun, delete_all, name_of, take_out, visible_elements};
-use crate::{Elements, Keyspace, View, check_value, int, visible_meta};
+use crate::elements::{
+    self, absent, begin, delete_all, element_of, name_of, take_out, visible_elements, visible_outline,
+};
+use crate::{Elements, Keyspace, Outline, View, check_value, int, visible_meta};
 
 pub(crate) fn read(key: &Bytes, ask: &SetOfCommand, view: &dyn View, now: GroupTime) -> Result<Reply, Failure> {
+    if let SetOfCommand::IsMember { .. } | SetOfCommand::MIsMember { .. } | SetOfCommand::Len = ask {
+        let known = visible_outline(key, ValueType::Set, view, now)?;
+        let holds = |member: &Bytes| Ok(int(usize::from(element_of(key, known, member, view)?.is_some())));
+        return match ask {
+            SetOfCommand::IsMember { member } => holds(member),
+            SetOfCommand::MIsMember { members } => {
+                Ok(Reply::Array(members.iter().map(holds).collect::<Result<_, Failure>>()?))
+            }
+            _ => Ok(int(known.map_or(0, |known| known.len))),
+        };
+    }
     let elements = visible_elements(key, ValueType::Set, view, now)?;
-    let holds = |member: &Bytes| int(usize::from(has(elements.as_ref(), member)));
     match ask {
-        SetOfCommand::IsMember { member } => Ok(holds(member)),
-        SetOfCommand::MIsMember { members } => Ok(Reply::Array(members.iter().map(holds).collect())),
-        SetOfCommand::Len => Ok(int(elements.map_or(0, |elements| elements.collection.len()))),
         SetOfCommand::Members => Ok(members(&of(elements))),
         SetOfCommand::RandMember { count } => random_members(elements, *count, view),
         SetOfCommand::Scan(scan) => elements::scan(elements, scan, |element, found| {
@@ -49,12 +58,7 @@ pub(crate) fn write(
 ) -> Result<Reply, Failure> {
     match ask {
         SetOfCommand::Add { members } => add(key, members, keyspace, now),
-        SetOfCommand::Rem { members } => {
-            let Some(Elements { collection, .. }) = visible_elements(key, ValueType::Set, keyspace, now)? else {
-                return Ok(Reply::Int(0));
-            };
-            Ok(int(delete_all(key, members, collection, keyspace)))
-        }
+        SetOfCommand::Rem { members } => Ok(int(delete_all(key, members, ValueType::Set, keyspace, now)?)),
         SetOfCommand::Pop { count } => pop(key, *count, keyspace, now),
         SetOfCommand::Move { to, member } => move_member(key, to, member, keyspace, now),
         SetOfCommand::Store { operation, from } => store(key, *operation, from, keyspace, now),
@@ -66,27 +70,26 @@ fn add(key: &Bytes, members: &[Bytes], keyspace: &mut dyn Keyspace, now: GroupTi
     for member in members {
         check_value(member, keyspace)?;
     }
-    let known = visible_elements(key, ValueType::Set, keyspace, now)?;
-    let mut added: Vec<&Bytes> = members.iter().filter(|member| !has(known.as_ref(), member)).collect();
-    added.sort_unstable();
-    added.dedup();
+    let known = visible_outline(key, ValueType::Set, keyspace, now)?;
+    let added = absent(key, known, members.iter(), keyspace)?;
     if added.is_empty() {
         return Ok(Reply::Int(0));
     }
-    put_all(key, known, added.iter().copied().map(|member| &**member), keyspace);
+    put_all(key, known, added.iter().map(|member| &***member), keyspace);
     Ok(int(added.len()))
 }
 
 /// Puts members that are not there yet, at least one. `known`: what the key holds; none if it is to begin anew.
 fn put_all<'a>(
     key: &Bytes,
-    known: Option<Elements>,
+    known: Option<Outline>,
     members: impl Iterator<Item = &'a [u8]>,
     keyspace: &mut dyn Keyspace,
 ) {
-    // Whoever keeps a clone makes the original copy what it changes.
-    drop(begun(key, ValueType::Set, known, keyspace));
-    members.for_each(|member| keyspace.put_element(key, member, b""));
+    begin(key, ValueType::Set, known, keyspace);
+    for member in members {
+        keyspace.put_element(key, member, b"");
+    }
 }
 
 fn pop(key: &Bytes, count: Option<u64>, keyspace: &mut dyn Keyspace, now: GroupTime) -> Result<Reply, Failure> {
@@ -113,17 +116,15 @@ fn move_member(
     now: GroupTime,
 ) -> Result<Reply, Failure> {
     // Redis does not look at the other key either if there is none to take from.
-    let Some(source) = visible_elements(from, ValueType::Set, keyspace, now)? else { return Ok(Reply::Int(0)) };
-    let target = visible_elements(to, ValueType::Set, keyspace, now)?;
-    let Elements { collection: source, .. } = source;
-    let is_there = source.find(member).is_some();
+    let Some(source) = visible_outline(from, ValueType::Set, keyspace, now)? else { return Ok(Reply::Int(0)) };
+    let target = visible_outline(to, ValueType::Set, keyspace, now)?;
+    let is_there = keyspace.element(from, member)?.is_some();
     if !is_there || from == to {
         return Ok(int(usize::from(is_there)));
     }
-    let len = source.len();
-    drop(source);
-    take_out(from, len, std::iter::once(&**member), keyspace);
-    if !has(target.as_ref(), member) {
+    let is_known = element_of(to, target, member, keyspace)?.is_some();
+    take_out(from, source.len, std::iter::once(&**member), keyspace);
+    if !is_known {
         put_all(to, target, std::iter::once(&**member), keyspace);
     }
     Ok(Reply::Int(1))
@@ -144,10 +145,6 @@ fn store(
         keyspace.delete(to);
     }
     Ok(int(names.len()))
-}
-
-fn has(elements: Option<&Elements>, member: &[u8]) -> bool {
-    elements.is_some_and(|elements| elements.collection.find(member).is_some())
 }
 
 /// Those of a key that may not be there.

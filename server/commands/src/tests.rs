@@ -380,7 +380,7 @@ fn a_disk_that_fails_is_told_and_nothing_is_done() {
             panic!("{key:?} is to expire");
         }
 
-        fn put_element(&mut self, key: &Bytes, _name: &[u8], _value: &[u8]) {
+        fn put_element(&mut self, key: &Bytes, _name: &[u8], _value: &[u8]) -> bool {
             panic!("an element of {key:?} was put");
         }
 

@@ -8,8 +8,8 @@ use simplekv_resp::command::ZsetCommand;
 use simplekv_resp::number::format_double;
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
-use crate::elements::{self, delete_all, name_of, take_out, visible_elements};
-use crate::{Elements, Keyspace, View, int, visible_meta};
+use crate::elements::{self, delete_all, element_of, name_of, take_out, visible_elements, visible_outline};
+use crate::{Elements, Keyspace, Outline, View, int, visible_meta};
 
 mod add;
 mod combine;
@@ -29,16 +29,23 @@ pub(crate) fn read(key: &Bytes, ask: &ZsetCommand, view: &dyn View, now: GroupTi
         ZsetCommand::InterCard { more, limit } => {
             return combine::inter_card(std::iter::once(key).chain(more), *limit, view, now);
         }
+        ZsetCommand::Len => {
+            return Ok(int(visible_outline(key, ValueType::Zset, view, now)?.map_or(0, |known| known.len)));
+        }
+        ZsetCommand::Score { member } => {
+            let known = visible_outline(key, ValueType::Zset, view, now)?;
+            return score_of(key, known, member, view);
+        }
+        ZsetCommand::MScore { members } => {
+            let known = visible_outline(key, ValueType::Zset, view, now)?;
+            let scores = members.iter().map(|member| score_of(key, known, member, view));
+            return Ok(Reply::Array(scores.collect::<Result<_, Failure>>()?));
+        }
         _ => (),
     }
     let elements = visible_elements(key, ValueType::Zset, view, now)?;
     let zset = elements.as_ref().map(|elements| &elements.collection);
     match ask {
-        ZsetCommand::Len => Ok(int(zset.map_or(0, Collection::len))),
-        ZsetCommand::Score { member } => Ok(score_of(zset, member)),
-        ZsetCommand::MScore { members } => {
-            Ok(Reply::Array(members.iter().map(|member| score_of(zset, member)).collect()))
-        }
         ZsetCommand::Rank { member, reverse, with_score } => Ok(rank(zset, member, *reverse, *with_score)),
         ZsetCommand::Count { interval } => Ok(int(zset.map_or(0, |zset| range::span(zset, interval, false).len()))),
         ZsetCommand::Range { selection, with_scores } => {
@@ -67,12 +74,7 @@ pub(crate) fn write(
         ZsetCommand::IncrBy { member, delta, condition } => {
             add::incr_by(key, member, *delta, *condition, keyspace, now)
         }
-        ZsetCommand::Rem { members } => {
-            let Some(Elements { collection, .. }) = visible_elements(key, ValueType::Zset, keyspace, now)? else {
-                return Ok(Reply::Int(0));
-            };
-            Ok(int(delete_all(key, members, collection, keyspace)))
-        }
+        ZsetCommand::Rem { members } => Ok(int(delete_all(key, members, ValueType::Zset, keyspace, now)?)),
         ZsetCommand::RemRange { interval } => {
             let Some(Elements { collection, .. }) = visible_elements(key, ValueType::Zset, keyspace, now)? else {
                 return Ok(Reply::Int(0));
@@ -100,8 +102,8 @@ pub(crate) fn write(
     }
 }
 
-fn score_of(zset: Option<&Collection>, member: &[u8]) -> Reply {
-    zset.and_then(|zset| zset.find(member)).map_or(Reply::Null, |element| Reply::Double(element.score))
+fn score_of(key: &[u8], known: Option<Outline>, member: &[u8], view: &dyn View) -> Result<Reply, Failure> {
+    Ok(element_of(key, known, member, view)?.map_or(Reply::Null, |element| Reply::Double(element.score)))
 }
 
 fn rank(zset: Option<&Collection>, member: &[u8], reverse: bool, with_score: bool) -> Reply {

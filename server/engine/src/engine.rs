@@ -33,8 +33,9 @@ mod steps;
 
 /// At most about so many records are applied, or expired keys removed, while readers wait.
 const APPLY_RECORDS: usize = 256;
-/// At most about so many expired or cleared keys are removed by one call of [`Engine::apply_to`].
-const REAP_KEYS: usize = 16_384;
+/// At most about so many expired keys, or elements of what was deleted, are removed by one call of [`Engine::apply_to`], or twice as many
+/// as it applies records: whoever waits for what is applied waits for this too, and what comes must not outgrow what goes.
+const REAP_KEYS: usize = 1024;
 /// No single write to a segment is larger, unless one batch is.
 const WRITE_BYTES_MAX: u64 = 1 << 30;
 
@@ -95,7 +96,7 @@ impl Engine {
         let (applied, longest) = (keydir.applied(), keydir.longest());
         let log_end = queue.back().map_or(applied, |last| last.batch.end());
         let mut overlay = Overlay::default();
-        queue.iter().for_each(|pending| overlay.push(&pending.batch, &pending.items));
+        queue.iter().for_each(|pending| overlay.push(&pending.batch, Arc::clone(&pending.items), pending.applied));
         let recorded_flush = flush.flushed().lsn;
         let shared = Shared {
             hasher,
@@ -148,8 +149,10 @@ impl Engine {
     ///
     /// Called again with the same high watermark it only goes on removing expired keys; true if there are more of them.
     pub fn apply_to(&mut self, high_watermark: Lsn, sink: &mut dyn FnMut(Applied<'_>)) -> bool {
+        let before = self.applied();
         while self.apply_some(high_watermark, sink) {}
-        for _ in 0..REAP_KEYS / APPLY_RECORDS {
+        let records = usize::try_from(self.applied().0 - before.0).unwrap_or(usize::MAX);
+        for _ in 0..REAP_KEYS.max(records.saturating_mul(2)).div_ceil(APPLY_RECORDS) {
             if !self.shared.keydir.write().reap(APPLY_RECORDS) {
                 return false;
             }
@@ -190,7 +193,7 @@ impl Engine {
         self.shared.flush.truncated(from);
         let mut overlay = self.shared.overlay.write();
         overlay.clear();
-        self.queue.iter().for_each(|pending| overlay.push(&pending.batch, &pending.items));
+        self.queue.iter().for_each(|pending| overlay.push(&pending.batch, Arc::clone(&pending.items), pending.applied));
         Ok(())
     }
 
@@ -331,13 +334,13 @@ impl Engine {
     /// What pending records make of a key; `None` if none touches it, so that the applied state stands.
     #[must_use]
     pub fn pending(&self, slot: Slot, key: &[u8]) -> Option<Pending> {
-        self.shared.overlay.read().get(slot, self.shared.hasher.hash(key), key)
+        self.shared.overlay().get(slot, self.shared.hasher.hash(key), key)
     }
 
     /// The last pending record of one of the key's elements.
     #[must_use]
     pub fn pending_element(&self, slot: Slot, key: &[u8]) -> Option<Lsn> {
-        self.shared.overlay.read().last_element(slot, self.shared.hasher.hash(key), key)
+        self.shared.overlay().last_element(slot, self.shared.hasher.hash(key), key)
     }
 
     /// Shows every pending record that changes the key, one of its elements or its whole slot, in the order of the log. Looks at all

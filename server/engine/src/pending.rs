@@ -4,6 +4,7 @@
 //! know that a key is about to change. Neither may ever be answered from it: until it is applied, all of it may vanish.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -67,6 +68,8 @@ pub(crate) struct Item {
     pub(crate) offset: u32,
     pub(crate) kind: u8,
     pub(crate) continues: bool,
+    /// Whether it says which life of its key a collection is.
+    pub(crate) begins_life: bool,
 }
 
 impl Item {
@@ -80,11 +83,16 @@ impl Item {
 }
 
 /// The newest pending record of every key and of its elements, and the pending changes of whole slots.
+///
+/// Batches are taken apart only when somebody asks: where they are applied as soon as they are appended, and while all that happens is
+/// blind writes, nobody does.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     batches: VecDeque<OverlayBatch>,
     /// The number of the first of `batches`; they are numbered as they come.
     first: u64,
+    /// The number of the first batch that is not in the tables. Invariant: before those that are not there all are.
+    indexed: u64,
     /// Of each key as a whole.
     newest: HashTable<Newest>,
     /// Of each key's elements, whichever it is.
@@ -100,6 +108,9 @@ struct OverlayBatch {
     end: Lsn,
     time: GroupTime,
     records: Bytes,
+    items: Arc<[Item]>,
+    /// How many of them are applied.
+    applied: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -125,24 +136,53 @@ impl Change {
 }
 
 impl Overlay {
-    /// Takes up a batch that was appended. `items` are its records in order.
-    pub(crate) fn push(&mut self, batch: &Batch, items: &[Item]) {
+    /// Takes up a batch that was appended. `items` are its records in order, of which `applied` are applied.
+    pub(crate) fn push(&mut self, batch: &Batch, items: Arc<[Item]>, applied: usize) {
         assert!(self.batches.back().is_none_or(|last| last.end == batch.base), "pending batches are contiguous");
-        let number = self.first + self.batches.len() as u64;
-        let records = batch.records.clone();
-        self.batches.push_back(OverlayBatch { base: batch.base, end: batch.end(), time: batch.time, records });
-        for (rank, item) in (0..).zip(items) {
-            let lsn = batch.base + rank;
-            if item.changes_key() || item.changes_element() {
-                self.note(Newest { hash: item.hash, lsn, batch: number, offset: item.offset });
-            } else {
-                self.note_change(lsn, batch.records.get(item.offset as usize..).unwrap_or_default());
+        for item in items.iter().filter(|item| item.begins_life) {
+            self.note_life(batch.records.get(item.offset as usize..).unwrap_or_default());
+        }
+        let (base, end, time, records) = (batch.base, batch.end(), batch.time, batch.records.clone());
+        self.batches.push_back(OverlayBatch { base, end, time, records, items, applied });
+    }
+
+    /// Whether every batch is in the tables, so that questions may be asked.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.indexed == self.first + self.batches.len() as u64
+    }
+
+    /// Puts every batch into the tables.
+    pub(crate) fn index(&mut self) {
+        while let Some(batch) = batch_in(&self.batches, self.first, self.indexed) {
+            let (base, records, items) = (batch.base, batch.records.clone(), Arc::clone(&batch.items));
+            for (rank, item) in (0..).zip(items.iter()).skip(batch.applied) {
+                let lsn = base + rank;
+                if item.changes_key() || item.changes_element() {
+                    self.note(Newest { hash: item.hash, lsn, batch: self.indexed, offset: item.offset });
+                } else {
+                    self.note_change(lsn, records.get(item.offset as usize..).unwrap_or_default());
+                }
             }
+            self.indexed += 1;
         }
     }
 
     /// The records `base..base + items.len()` are applied: readers find them in the keydir already.
     pub(crate) fn applied(&mut self, base: Lsn, items: &[Item]) {
+        if self.first < self.indexed {
+            self.forget(base, items);
+        }
+        let applied = base + items.len() as u64;
+        if self.batches.pop_front_if(|batch| batch.end <= applied).is_some() {
+            self.first += 1;
+            self.indexed = self.indexed.max(self.first);
+        } else if let Some(batch) = self.batches.front_mut() {
+            batch.applied += items.len();
+        }
+    }
+
+    /// Takes records out of the tables.
+    fn forget(&mut self, base: Lsn, items: &[Item]) {
         for (rank, item) in (0..).zip(items) {
             let lsn = base + rank;
             let table = match item {
@@ -157,15 +197,12 @@ impl Overlay {
                 entry.remove();
             }
         }
-        let applied = base + items.len() as u64;
-        if self.batches.pop_front_if(|batch| batch.end <= applied).is_some() {
-            self.first += 1;
-        }
     }
 
     /// Forgets everything; [`Overlay::push`] brings back what is still pending. Truncation is rare enough for that.
     pub(crate) fn clear(&mut self) {
         self.first += self.batches.len() as u64;
+        self.indexed = self.first;
         self.batches.clear();
         self.newest.clear();
         self.elements.clear();
@@ -225,12 +262,8 @@ impl Overlay {
     }
 
     fn note(&mut self, newest: Newest) {
-        let Self { batches, first, newest: keys, elements, incarnations, .. } = self;
+        let Self { batches, first, newest: keys, elements, .. } = self;
         let Some(layout) = layout_in(batches, *first, &newest) else { return };
-        if let (Some(incarnation), Ok(slot)) = (layout.incarnation(), layout.slot()) {
-            let known = incarnations.entry(slot).or_insert(0);
-            *known = incarnation.max(*known);
-        }
         let table = if layout.changes_element() { elements } else { keys };
         let same = |other: &Newest| {
             other.hash == newest.hash
@@ -241,6 +274,15 @@ impl Overlay {
             Entry::Vacant(entry) => {
                 entry.insert(newest);
             }
+        }
+    }
+
+    fn note_life(&mut self, record: &[u8]) {
+        if let Ok(layout) = Layout::parse(record)
+            && let (Some(incarnation), Ok(slot)) = (layout.incarnation(), layout.slot())
+        {
+            let known = self.incarnations.entry(slot).or_insert(0);
+            *known = incarnation.max(*known);
         }
     }
 

@@ -43,11 +43,11 @@ pub struct Located {
     source: Arc<Source>,
 }
 
-/// A key's elements with what belongs to them.
-#[derive(Clone, Debug)]
-pub struct FoundElements {
-    /// The elements.
-    pub collection: Collection,
+/// A key's elements with what belongs to them, as long as they are held still.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundElements<'a> {
+    /// The elements. A clone stays as they are now.
+    pub collection: &'a Collection,
     /// The group time at which the key vanishes; `None` if never.
     pub expire_at: Option<GroupTime>,
     /// The last record that changed anything of the key.
@@ -178,7 +178,7 @@ impl ReadGuard<'_> {
         let hash = self.shared.hasher.hash(key);
         let expiry = self.keydir.find_visible(slot, hash, key).and_then(Entry::expire_at);
         // A record leaves the overlay only after the keydir has it; in between it is in both, and no longer pending.
-        let last = self.shared.overlay.read().last_change(slot, hash, key, expiry);
+        let last = self.shared.overlay().last_change(slot, hash, key, expiry);
         last.filter(|lsn| *lsn >= self.keydir.applied())
     }
 
@@ -192,12 +192,12 @@ impl ReadGuard<'_> {
         Ok(Some(Found { value, value_type: entry.value_type(), expire_at: entry.expire_at(), lsn: entry.lsn }))
     }
 
-    /// The elements of a key; `None` if there is no such key, or it holds a string. What is returned is as they are now and stays so.
+    /// The elements of a key; `None` if there is no such key, or it holds a string.
     #[must_use]
-    pub fn elements(&self, slot: Slot, key: &[u8]) -> Option<FoundElements> {
+    pub fn elements(&self, slot: Slot, key: &[u8]) -> Option<FoundElements<'_>> {
         let entry = self.keydir.find_visible(slot, self.shared.hasher.hash(key), key)?;
         let elements = entry.elements()?;
-        let (collection, changed) = (elements.collection.clone(), elements.changed);
+        let (collection, changed) = (&elements.collection, elements.changed);
         Some(FoundElements { collection, expire_at: entry.expire_at(), changed })
     }
 
@@ -221,6 +221,15 @@ impl ReadGuard<'_> {
     /// called for every key of a pipeline before the first is looked up, the waits overlap.
     pub fn prefetch(&self, slot: Slot, key: &[u8]) {
         self.keydir.touch(slot, self.shared.hasher.hash(key));
+    }
+
+    /// Has the processor fetch a key's value, if that is a string. To be called when [`ReadGuard::prefetch`] was for all keys.
+    pub fn prefetch_value(&self, slot: Slot, key: &[u8]) {
+        if let Some(entry) = self.keydir.find(slot, self.shared.hasher.hash(key), key)
+            && entry.elements().is_none()
+        {
+            self.source(entry).touch(entry.location());
+        }
     }
 
     /// Shows the visible keys of a slot with what is known of them, about `limit` at a time, in an order of their own. `cursor` is 0

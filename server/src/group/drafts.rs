@@ -3,46 +3,105 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use simplekv_collections::{At, Collection, score_in};
+use foldhash::quality::RandomState;
+use simplekv_collections::Collection;
 use simplekv_commands::Elements;
 use simplekv_engine::record::Record;
-use simplekv_types::{Lsn, Slot, ValueType};
+use simplekv_types::{GroupTime, Lsn, Slot, ValueType};
+
+pub(super) use self::draft::Draft;
+use self::draft::insert;
+
+mod draft;
 
 /// What a leader has evaluated and not applied yet of keys with elements: a pipeline of pushes does not begin from the applied list each
 /// time. Invariant: a draft has every record of its key, because only who leads makes one, and whoever ceases to lead drops them.
 /// Nothing but a cache: what is not here is made again from what is applied and every record behind it.
 #[derive(Debug, Default)]
 pub(super) struct Drafts {
-    drafts: HashMap<Bytes, Elements>,
-    /// In order: which drafts were changed by which record. A draft is of no use once that is applied.
-    changes: VecDeque<(Lsn, Bytes)>,
+    drafts: HashMap<Bytes, Draft, RandomState>,
+    /// In order: which drafts were changed by which record. A draft is of no use once the last of its records is applied.
+    changes: VecDeque<Changed>,
     /// The greatest numbers given to lives of collections, also where nothing came of it.
     incarnations: HashMap<Slot, u64>,
     /// Drafts were dropped that the open batch has records of.
     incomplete: bool,
 }
 
+/// What a record has changed.
+#[derive(Debug)]
+struct Changed {
+    lsn: Lsn,
+    key: Bytes,
+    /// Where the element stands; anything if it was the key as a whole.
+    position: u64,
+}
+
 impl Drafts {
-    pub(super) fn get(&self, key: &[u8]) -> Option<&Elements> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Draft> {
         self.drafts.get(key)
     }
 
-    /// The elements of a key of which there is a draft, changed by the record `lsn`.
-    pub(super) fn change(&mut self, key: &Bytes, lsn: Lsn) -> Option<&mut Elements> {
-        let draft = self.drafts.get_mut(key)?;
-        draft.version = lsn;
-        self.changes.push_back((lsn, key.clone()));
-        Some(draft)
+    pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Draft> {
+        self.drafts.get_mut(key)
     }
 
-    pub(super) fn put(&mut self, key: Bytes, elements: Elements) {
-        self.changes.push_back((elements.version, key.clone()));
-        self.drafts.insert(key, elements);
+    /// Makes a draft known, the record that made it one, too.
+    pub(super) fn put(&mut self, key: Bytes, draft: Draft) {
+        self.changes.push_back(Changed { lsn: draft.version, key: key.clone(), position: 0 });
+        self.drafts.insert(key, draft);
+    }
+
+    /// Puts another draft of the same elements in the place of the one there is.
+    pub(super) fn replace(&mut self, key: &[u8], draft: Draft) {
+        if let Some(known) = self.drafts.get_mut(key) {
+            *known = draft;
+        }
+    }
+
+    /// Puts an element into a key of which there is a draft; true if it was not there. `applied` shows what is applied of the key.
+    pub(super) fn put_element<'a>(
+        &mut self,
+        key: &Bytes,
+        name: &[u8],
+        value: &[u8],
+        lsn: Lsn,
+        applied: impl FnOnce() -> Option<&'a Collection>,
+    ) -> bool {
+        let Some(draft) = self.drafts.get_mut(key) else { return false };
+        let (is_new, position) = draft.put(name, value, lsn, applied);
+        self.changes.push_back(Changed { lsn, key: key.clone(), position });
+        is_new
+    }
+
+    /// Takes an element out of a key of which there is a draft.
+    pub(super) fn delete_element<'a>(
+        &mut self,
+        key: &Bytes,
+        name: &[u8],
+        lsn: Lsn,
+        applied: impl FnOnce() -> Option<&'a Collection>,
+    ) {
+        if let Some(draft) = self.drafts.get_mut(key) {
+            let position = draft.remove(name, lsn, applied);
+            self.changes.push_back(Changed { lsn, key: key.clone(), position });
+        }
+    }
+
+    /// The record `lsn` says when a key expires of which there is a draft.
+    pub(super) fn expire(&mut self, key: &Bytes, lsn: Lsn, expire_at: Option<GroupTime>) {
+        self.changes.push_back(Changed { lsn, key: key.clone(), position: 0 });
+        if let Some(draft) = self.drafts.get_mut(key) {
+            draft.outline.expire_at = expire_at;
+            draft.version = lsn;
+        }
     }
 
     /// The key holds no elements any more.
     pub(super) fn forget(&mut self, key: &[u8]) {
-        self.drafts.remove(key);
+        if !self.drafts.is_empty() {
+            self.drafts.remove(key);
+        }
     }
 
     /// The number of a new life in a slot where `known` is the greatest that any record tells.
@@ -70,9 +129,12 @@ impl Drafts {
 
     /// Everything below `end` is applied.
     pub(super) fn applied(&mut self, end: Lsn) {
-        while let Some((lsn, key)) = self.changes.pop_front_if(|(lsn, _)| *lsn < end) {
-            if self.drafts.get(&key).is_some_and(|draft| draft.version == lsn) {
-                self.drafts.remove(&key);
+        while let Some(Changed { lsn, key, position }) = self.changes.pop_front_if(|changed| changed.lsn < end) {
+            match self.drafts.get_mut(&key) {
+                // Whatever else of it is in the queue is applied as well.
+                Some(draft) if draft.version < end => drop(self.drafts.remove(&key)),
+                Some(draft) => draft.applied(lsn, position),
+                None => (),
             }
         }
     }
@@ -109,10 +171,4 @@ pub(super) fn replay(elements: &mut Option<Elements>, lsn: Lsn, record: &Record<
         }
         _ => *elements = None,
     }
-}
-
-/// Puts an element in whose record is not applied.
-pub(super) fn insert(collection: &mut Collection, name: &[u8], value: &[u8]) {
-    let score = score_in(value).filter(|_| collection.kind() == ValueType::Zset).unwrap_or(0.0);
-    collection.insert(name, At::Here(Bytes::copy_from_slice(value)), score);
 }

@@ -69,7 +69,7 @@ impl<R: Respond> Group<R> {
 
     pub(super) fn apply(&mut self, high_watermark: Lsn) {
         self.publish_history();
-        self.engine.apply_to(high_watermark, &mut |_| ());
+        self.reaping.more = self.engine.apply_to(high_watermark, &mut |_| ());
         self.drafts.applied(self.engine.applied());
         self.dedupe.apply_to(high_watermark, self.engine.applied_time());
         if self.slots.apply_to(high_watermark) {

@@ -13,6 +13,7 @@ use smallvec::smallvec;
 use super::{Answer, SlotSet};
 use crate::history::{History, Standing};
 use crate::hosted::Published;
+use crate::prefetch::prefetch;
 use crate::serving::Begun;
 use crate::view::AppliedView;
 
@@ -128,9 +129,9 @@ impl Held<'_> {
         self.is_leader
     }
 
-    /// Has the processor fetch what a lookup of the key will look at.
-    pub fn prefetch(&self, slot: Slot, key: &[u8]) {
-        self.view.prefetch(slot, key);
+    /// Has the processor fetch what these commands will look at: with each the slot of its first key.
+    pub fn prefetch<'c>(&self, commands: impl Iterator<Item = (Slot, &'c Command)> + Clone) {
+        prefetch(self.view, commands);
     }
 
     /// Reads. `hour` tells how long keys still live; most reads never ask.

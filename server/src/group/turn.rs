@@ -3,14 +3,14 @@
 use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
-use simplekv_collections::{Collection, Element as CollectionElement};
-use simplekv_commands::{self as commands, Elements, Keyspace, View};
+use simplekv_collections::{Collection, Element as CollectionElement, Label};
+use simplekv_commands::{self as commands, Elements, Keyspace, Outline, View};
 use simplekv_engine::record::{Element, Put, Record, Records};
-use simplekv_engine::{BatchBuilder, EncodeError, Engine, Pending, Reader};
+use simplekv_engine::{BatchBuilder, EncodeError, Engine, FoundElements, Pending, Reader};
 use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Slot, SlotRange, ValueType, limits};
 
 use super::SlotSet;
-use super::drafts::{Drafts, insert, replay};
+use super::drafts::{Draft, Drafts, replay};
 use crate::view::{self, AppliedView};
 
 /// What is applied, under what is appended, under what this turn has put into its batch.
@@ -93,25 +93,30 @@ impl<'a> Turn<'a> {
         built.or_else(|| self.engine.pending(slot, key))
     }
 
-    /// The elements of a key, with every record behind what is applied.
-    fn known_elements(&self, key: &[u8]) -> Result<Option<Elements>, Failure> {
+    /// Where it stands what a key holds.
+    fn standing(&self, slot: Slot, key: &[u8]) -> Standing {
         let drafts = self.drafts.borrow();
-        if let Some(draft) = drafts.get(key) {
-            return Ok(Some(draft.clone()));
+        if drafts.get(key).is_some() {
+            return Standing::Draft;
         }
-        let slot = Slot::of_key(key);
-        let built = self.open && drafts.are_incomplete();
+        // Of records that another leader appended there is no draft, nor of those before one that was taken back.
+        if self.open && drafts.are_incomplete() {
+            return Standing::Records;
+        }
+        drop(drafts);
         let element = self.engine.pending_element(slot, key);
-        if !built {
-            match self.pending(slot, key) {
-                // Of what is put into the open batch there is a draft.
-                Some(pending) if element.is_none_or(|lsn| lsn < pending.lsn()) && !holds_elements(&pending) => {
-                    return Ok(None);
-                }
-                None if element.is_none() => return self.applied.elements(key),
-                _ => (),
+        match self.pending(slot, key) {
+            // Of what is put into the open batch there is a draft.
+            Some(pending) if element.is_none_or(|lsn| lsn < pending.lsn()) && !holds_elements(&pending) => {
+                Standing::Nowhere
             }
+            None if element.is_none() => Standing::Applied,
+            _ => Standing::Records,
         }
+    }
+
+    /// The elements of a key, from what is applied and every record behind it.
+    fn replayed(&self, slot: Slot, key: &[u8]) -> Result<Option<Elements>, Failure> {
         let mut elements = self.applied.elements(key)?;
         self.engine.pending_records(slot, key, &mut |lsn, record| replay(&mut elements, lsn, &record));
         if self.open {
@@ -124,16 +129,49 @@ impl<'a> Turn<'a> {
         Ok(elements)
     }
 
+    fn applied_collection(&self, key: &[u8]) -> Option<&Collection> {
+        self.applied.found(key).map(|found| found.collection)
+    }
+
+    fn drafted_elements(&self, slot: Slot, key: &[u8]) -> Result<Option<Elements>, Failure> {
+        let mut drafts = self.drafts.borrow_mut();
+        let Some(draft) = drafts.get_mut(key) else { return Ok(None) };
+        if draft.has_ends_only()
+            && let Some(elements) = self.replayed(slot, key)?
+        {
+            *draft = Draft::whole(elements);
+        }
+        Ok(draft.elements(self.applied_collection(key)))
+    }
+
     /// Makes sure that there is a draft of a key that holds elements, and returns which life of the key it is.
     fn drafted(&mut self, key: &Bytes) -> (u64, ValueType) {
-        let known =
-            self.drafts.get_mut().get(key).map(|draft| (draft.collection.incarnation(), draft.collection.kind()));
-        known.unwrap_or_else(|| {
-            let elements = self.known_elements(key).ok().flatten().expect("the command has seen the key's elements");
-            let known = (elements.collection.incarnation(), elements.collection.kind());
-            self.drafts.get_mut().put(key.clone(), elements);
-            known
-        })
+        let life = |draft: &Draft| (draft.incarnation, draft.outline.kind);
+        if let Some(draft) = self.drafts.get_mut().get(key) {
+            return life(draft);
+        }
+        let slot = Slot::of_key(key);
+        let draft = match self.standing(slot, key) {
+            Standing::Applied => self.applied.found(key).map(|found| {
+                let FoundElements { collection, expire_at, changed } = found;
+                Draft::of_applied(collection, expire_at, changed)
+            }),
+            _ => self.replayed(slot, key).ok().flatten().map(Draft::whole),
+        };
+        let draft = draft.expect("the command has seen the key's elements");
+        let known = life(&draft);
+        self.drafts.get_mut().put(key.clone(), draft);
+        known
+    }
+
+    /// Makes sure that the draft of a list knows more than its ends, before a record is appended that may change anything else.
+    fn know_all_of(&mut self, key: &Bytes) {
+        let drafts = self.drafts.get_mut();
+        if drafts.get(key).is_some_and(Draft::has_ends_only) {
+            let elements = self.replayed(Slot::of_key(key), key).ok().flatten();
+            let whole = Draft::whole(elements.expect("the command has seen the key's elements"));
+            self.drafts.get_mut().replace(key, whole);
+        }
     }
 
     /// Appends a record and returns the number it will have; nothing comes of what is appended after an error.
@@ -155,14 +193,25 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// Where it stands what a key holds.
+enum Standing {
+    /// There is a draft.
+    Draft,
+    /// In what is applied and all records behind it.
+    Records,
+    /// In what is applied.
+    Applied,
+    /// It holds no elements.
+    Nowhere,
+}
+
 fn holds_elements(pending: &Pending) -> bool {
     matches!(pending, Pending::Put(found) if found.value_type != ValueType::String)
 }
 
-fn meta_of(elements: &Elements) -> commands::Meta {
-    let Elements { collection, expire_at, version } = elements;
-    let (kind, value_bytes) = (collection.kind(), collection.bytes());
-    commands::Meta { kind, value_bytes, expire_at: *expire_at, version: *version }
+fn meta_of(draft: &Draft) -> commands::Meta {
+    let Draft { outline: Outline { kind, expire_at, .. }, bytes, version, .. } = *draft;
+    commands::Meta { kind, value_bytes: bytes, expire_at, version }
 }
 
 impl View for Turn<'_> {
@@ -177,18 +226,17 @@ impl View for Turn<'_> {
 
     fn meta(&self, key: &[u8]) -> Result<Option<commands::Meta>, Failure> {
         if let Some(draft) = self.drafts.borrow().get(key) {
-            self.note_expiry(draft.expire_at);
+            self.note_expiry(draft.outline.expire_at);
             return Ok(Some(meta_of(draft)));
         }
         let slot = Slot::of_key(key);
-        // Of records that another leader appended there is no draft, nor of those before one that was taken back; and records of its
-        // elements change a key, too.
+        // Records of its elements change a key, too.
         let is_open = self.open && self.drafts.borrow().are_incomplete();
         if (is_open || self.engine.pending_element(slot, key).is_some())
-            && let Some(elements) = self.known_elements(key)?
+            && let Some(elements) = self.replayed(slot, key)?
         {
             self.note_expiry(elements.expire_at);
-            return Ok(Some(meta_of(&elements)));
+            return Ok(Some(meta_of(&Draft::whole(elements))));
         }
         let found = match self.pending(slot, key) {
             Some(pending) => pending.into_found().map(|found| commands::Meta::from(&view::entry(found))),
@@ -199,9 +247,50 @@ impl View for Turn<'_> {
     }
 
     fn elements(&self, key: &[u8]) -> Result<Option<Elements>, Failure> {
-        let found = self.known_elements(key)?;
+        let slot = Slot::of_key(key);
+        let found = match self.standing(slot, key) {
+            Standing::Draft => self.drafted_elements(slot, key)?,
+            Standing::Records => self.replayed(slot, key)?,
+            Standing::Applied => self.applied.elements(key)?,
+            Standing::Nowhere => None,
+        };
         self.note_expiry(found.as_ref().and_then(|elements| elements.expire_at));
         Ok(found)
+    }
+
+    fn outline(&self, key: &[u8]) -> Result<Option<Outline>, Failure> {
+        let slot = Slot::of_key(key);
+        let found = match self.standing(slot, key) {
+            Standing::Draft => self.drafts.borrow().get(key).map(|draft| draft.outline),
+            Standing::Records => self.replayed(slot, key)?.as_ref().map(Outline::from),
+            Standing::Applied => self.applied.outline(key)?,
+            Standing::Nowhere => None,
+        };
+        self.note_expiry(found.and_then(|outline| outline.expire_at));
+        Ok(found)
+    }
+
+    fn element(&self, key: &[u8], name: &[u8]) -> Result<Option<CollectionElement>, Failure> {
+        let slot = Slot::of_key(key);
+        Ok(match self.standing(slot, key) {
+            Standing::Draft => {
+                let drafts = self.drafts.borrow();
+                drafts.get(key).and_then(|draft| draft.element(name, self.applied_collection(key)))
+            }
+            Standing::Records => self.replayed(slot, key)?.and_then(|elements| elements.collection.find(name).cloned()),
+            Standing::Applied => self.applied.element(key, name)?,
+            Standing::Nowhere => None,
+        })
+    }
+
+    fn ends(&self, key: &[u8]) -> Result<Option<(Label, Label)>, Failure> {
+        let slot = Slot::of_key(key);
+        match self.standing(slot, key) {
+            Standing::Draft => Ok(self.drafts.borrow().get(key).and_then(Draft::ends)),
+            Standing::Records => Ok(self.replayed(slot, key)?.and_then(|elements| elements.collection.ends())),
+            Standing::Applied => self.applied.ends(key),
+            Standing::Nowhere => Ok(None),
+        }
     }
 
     fn element_value(&self, key: &[u8], element: &CollectionElement) -> Result<Bytes, Failure> {
@@ -255,37 +344,36 @@ impl Keyspace for Turn<'_> {
         let slot = Slot::of_key(key);
         let incarnation = self.drafts.get_mut().next_incarnation(slot, self.applied.incarnation(slot));
         let version = self.push_life(key, kind, incarnation, expire_at);
-        let collection = Collection::new(kind, incarnation);
         if matches!(kind, ValueType::List | ValueType::Zset) {
             self.begun.push(key.clone());
         }
-        self.drafts.get_mut().put(key.clone(), Elements { collection, expire_at, version });
+        self.drafts.get_mut().put(key.clone(), Draft::begun(kind, incarnation, expire_at, version));
     }
 
     fn expire(&mut self, key: &Bytes, expire_at: Option<GroupTime>) {
         let (incarnation, kind) = self.drafted(key);
         let lsn = self.push_life(key, kind, incarnation, expire_at);
-        if let Some(draft) = self.drafts.get_mut().change(key, lsn) {
-            draft.expire_at = expire_at;
-        }
+        self.drafts.get_mut().expire(key, lsn, expire_at);
     }
 
-    fn put_element(&mut self, key: &Bytes, name: &[u8], value: &[u8]) {
+    fn put_element(&mut self, key: &Bytes, name: &[u8], value: &[u8]) -> bool {
         let (incarnation, kind) = self.drafted(key);
+        if kind == ValueType::List && self.drafts.get_mut().get(key).is_some_and(|draft| !draft.can_put(name)) {
+            self.know_all_of(key);
+        }
         let element = Element { slot: Slot::of_key(key), key, incarnation, name, origin: None };
         let lsn = self.push(&Record::ElementPut { element, value, value_type: kind, expire_at: None });
-        if let Some(draft) = self.drafts.get_mut().change(key, lsn) {
-            insert(&mut draft.collection, name, value);
-        }
+        let applied = || self.applied.found(key).map(|found| found.collection);
+        self.drafts.get_mut().put_element(key, name, value, lsn, applied)
     }
 
     fn delete_element(&mut self, key: &Bytes, name: &[u8]) {
         let (incarnation, _) = self.drafted(key);
+        self.know_all_of(key);
         let element = Element { slot: Slot::of_key(key), key, incarnation, name, origin: None };
         let lsn = self.push(&Record::ElementDelete(element));
-        if let Some(draft) = self.drafts.get_mut().change(key, lsn) {
-            draft.collection.remove(name);
-        }
+        let applied = || self.applied.found(key).map(|found| found.collection);
+        self.drafts.get_mut().delete_element(key, name, lsn, applied);
     }
 
     fn clear(&mut self) {

@@ -14,7 +14,7 @@ impl Dice {
 }
 
 fn put(tree: &mut Tree<u64>, item: u64) -> Option<u64> {
-    tree.insert(item, |other| other.cmp(&item))
+    tree.insert(|_| item, |other| other.cmp(&item))
 }
 
 fn take(tree: &mut Tree<u64>, item: u64) -> Option<u64> {

@@ -7,8 +7,8 @@ use simplekv_collections::score_value;
 use simplekv_resp::command::{AddCondition, Score};
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
-use crate::elements::{begun, visible_elements};
-use crate::{Elements, Keyspace, check_value, int};
+use crate::elements::{begin, element_of, visible_outline};
+use crate::{Keyspace, Outline, check_value, int};
 
 /// The score a member gets, if the condition lets it have that one.
 fn allowed(condition: AddCondition, known: Option<f64>, score: f64) -> Option<f64> {
@@ -20,8 +20,13 @@ fn allowed(condition: AddCondition, known: Option<f64>, score: f64) -> Option<f6
     is_allowed.then_some(score)
 }
 
-fn known_score(elements: Option<&Elements>, member: &[u8]) -> Option<f64> {
-    Some(elements?.collection.find(member)?.score)
+fn known_score(
+    key: &[u8],
+    known: Option<Outline>,
+    member: &[u8],
+    keyspace: &dyn Keyspace,
+) -> Result<Option<f64>, Failure> {
+    Ok(element_of(key, known, member, keyspace)?.map(|element| element.score))
 }
 
 pub(crate) fn add(
@@ -35,13 +40,15 @@ pub(crate) fn add(
     for (_, member) in pairs {
         check_value(member, keyspace)?;
     }
-    let elements = visible_elements(key, ValueType::Zset, keyspace, now)?;
+    let zset = visible_outline(key, ValueType::Zset, keyspace, now)?;
     let (mut added, mut changed) = (0, Vec::with_capacity(pairs.len()));
     // Of this command's own, for a member may be named twice.
     let mut given: HashMap<&[u8], f64> = HashMap::new();
     for (score, member) in pairs {
-        let earlier = given.get(&**member).copied();
-        let known = earlier.or_else(|| known_score(elements.as_ref(), member));
+        let known = match given.get(&**member) {
+            Some(earlier) => Some(*earlier),
+            None => known_score(key, zset, member, keyspace)?,
+        };
         let Some(score) = allowed(condition, known, score.get()) else { continue };
         added += usize::from(known.is_none());
         if known != Some(score) {
@@ -52,7 +59,7 @@ pub(crate) fn add(
         }
     }
     if !changed.is_empty() {
-        begun(key, ValueType::Zset, elements, keyspace);
+        begin(key, ValueType::Zset, zset, keyspace);
         for &(member, score) in &changed {
             keyspace.put_element(key, member, &score_value(score));
         }
@@ -69,8 +76,8 @@ pub(super) fn incr_by(
     now: GroupTime,
 ) -> Result<Reply, Failure> {
     check_value(member, keyspace)?;
-    let elements = visible_elements(key, ValueType::Zset, keyspace, now)?;
-    let known = known_score(elements.as_ref(), member);
+    let zset = visible_outline(key, ValueType::Zset, keyspace, now)?;
+    let known = known_score(key, zset, member, keyspace)?;
     if known.is_some() && condition.absent {
         return Ok(Reply::Null);
     }
@@ -78,7 +85,7 @@ pub(super) fn incr_by(
     let sum = sum.ok_or(Failure::command("ERR resulting score is not a number (NaN)"))?;
     let Some(sum) = allowed(condition, known, sum.get()) else { return Ok(Reply::Null) };
     if known != Some(sum) {
-        begun(key, ValueType::Zset, elements, keyspace);
+        begin(key, ValueType::Zset, zset, keyspace);
         keyspace.put_element(key, member, &score_value(sum));
     }
     Ok(Reply::Double(sum))

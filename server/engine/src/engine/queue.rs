@@ -1,5 +1,7 @@
 //! Batches on their way from the log into the keydir.
 
+use std::sync::Arc;
+
 use simplekv_collections::{Label, score_in};
 use simplekv_types::limits::BATCH_RECORDS_MAX;
 use simplekv_types::{Batch, Lsn, Slot};
@@ -12,7 +14,7 @@ use crate::key_hash::KeyHasher;
 use crate::keydir::{ElementChange, Keydir, Location, NewEntry};
 use crate::log::FramePlace;
 use crate::pending::Item;
-use crate::record::{BadRecord, Layout, Record, ValueType, kind};
+use crate::record::{BadRecord, Layout, Put, Record, ValueType, kind};
 
 /// For so many records at a time the keydir's memory is fetched before the first is applied.
 const TOUCHED_AHEAD: usize = 32;
@@ -21,14 +23,14 @@ const TOUCHED_AHEAD: usize = 32;
 #[derive(Debug)]
 pub(crate) struct PendingBatch {
     pub(crate) batch: Batch,
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Arc<[Item]>,
     /// How many of its records are applied.
     pub(crate) applied: usize,
     pub(crate) frame: FramePlace,
 }
 
 /// Takes a batch's records apart, verifying each.
-pub(crate) fn take_apart(batch: &Batch, hasher: &KeyHasher) -> Result<Vec<Item>, AppendError> {
+pub(crate) fn take_apart(batch: &Batch, hasher: &KeyHasher) -> Result<Arc<[Item]>, AppendError> {
     let malformed = |what| AppendError::Malformed { base: batch.base, what };
     let count = batch.count as usize;
     if count == 0 || count > BATCH_RECORDS_MAX || batch.records.len() > BATCH_BYTES_MAX {
@@ -42,42 +44,47 @@ pub(crate) fn take_apart(batch: &Batch, hasher: &KeyHasher) -> Result<Vec<Item>,
         if layout.lsn != lsn {
             return Err(malformed("a record has another LSN"));
         }
-        layout.record().map_err(|reason| AppendError::BadRecord { lsn, reason })?;
+        let record = layout.record().map_err(|reason| AppendError::BadRecord { lsn, reason })?;
         if layout.kind == kind::INTENT {
             return Err(AppendError::Unsupported { lsn, kind: layout.kind });
         }
-        check_collection(&layout).map_err(|reason| AppendError::BadRecord { lsn, reason })?;
+        check_collection(&record).map_err(|reason| AppendError::BadRecord { lsn, reason })?;
         let hash = if layout.changes_key() || layout.changes_element() { hasher.hash(layout.key) } else { 0 };
         let at = u32::try_from(offset).expect("a batch is far below 4 GiB");
-        items.push(Item { hash, offset: at, kind: layout.kind, continues: layout.continues() && offset > 0 });
+        items.push(Item {
+            hash,
+            offset: at,
+            kind: layout.kind,
+            continues: layout.continues() && offset > 0,
+            begins_life: layout.incarnation().is_some(),
+        });
         offset += layout.length;
     }
-    if items.len() == count { Ok(items) } else { Err(malformed("it holds another number of records than it says")) }
+    if items.len() == count {
+        Ok(items.into())
+    } else {
+        Err(malformed("it holds another number of records than it says"))
+    }
 }
 
 /// Refuses what the index of a collection could not hold.
-fn check_collection(layout: &Layout<'_>) -> Result<(), BadRecord> {
-    let value_type = ValueType::from_code(layout.value_type);
-    if layout.kind == kind::PUT && value_type != Some(ValueType::String) && layout.incarnation().is_none() {
-        return Err(BadRecord::Field("incarnation"));
+fn check_collection(record: &Record<'_>) -> Result<(), BadRecord> {
+    match record {
+        Record::Put(Put { value_type: ValueType::String, .. }) => Ok(()),
+        Record::Put(Put { value, .. }) if value.first_chunk::<8>().is_none() => Err(BadRecord::Field("incarnation")),
+        Record::ElementPut { element, value, value_type, .. } => match value_type {
+            ValueType::Zset if score_in(value).is_none() => Err(BadRecord::Field("score")),
+            ValueType::List if Label::from_bytes(element.name).is_none() => Err(BadRecord::Field("label")),
+            ValueType::String => Err(BadRecord::Field("value type")),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
     }
-    if layout.kind == kind::ELEMENT_PUT {
-        let (element, value) = layout.element()?;
-        match value_type {
-            Some(ValueType::Zset) if score_in(value).is_none() => return Err(BadRecord::Field("score")),
-            Some(ValueType::List) if Label::from_bytes(element.name).is_none() => {
-                return Err(BadRecord::Field("label"));
-            }
-            Some(ValueType::String) => return Err(BadRecord::Field("value type")),
-            _ => (),
-        }
-    }
-    Ok(())
 }
 
 impl PendingBatch {
     /// `items` are its records.
-    pub(crate) fn new(batch: Batch, frame: FramePlace, items: Vec<Item>) -> Self {
+    pub(crate) fn new(batch: Batch, frame: FramePlace, items: Arc<[Item]>) -> Self {
         Self { batch, items, applied: 0, frame }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use simplekv_types::Lsn;
 
 use super::{History, Last, PendingBatch};
@@ -20,12 +20,13 @@ use crate::pending::Overlay;
 
 /// What readers and flushers share with the writer.
 ///
-/// The writer holds one lock at a time and none during I/O, so that readers may take them in any order.
+/// The writer holds one lock at a time and none during I/O.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) hasher: KeyHasher,
     pub(crate) keydir: RwLock<Keydir>,
-    /// Loses a record only after the keydir has it, so that nobody can miss it in both.
+    /// Loses a record only after the keydir has it, so that nobody can miss it in both. Who asks it what a record may have changed
+    /// goes through [`Shared::overlay`]. Locked after the keydir by whoever holds both.
     pub(crate) overlay: RwLock<Overlay>,
     pub(crate) log: RwLock<LogMap>,
     pub(crate) flush: FlushState,
@@ -54,6 +55,18 @@ pub(crate) struct Recovered {
 impl Shared {
     pub(crate) fn applied(&self) -> Lsn {
         Lsn(self.applied.load(Ordering::Acquire))
+    }
+
+    /// The overlay, ready to be asked.
+    pub(crate) fn overlay(&self) -> RwLockReadGuard<'_, Overlay> {
+        let overlay = self.overlay.read();
+        if overlay.is_indexed() {
+            return overlay;
+        }
+        drop(overlay);
+        let mut overlay = self.overlay.write();
+        overlay.index();
+        RwLockWriteGuard::downgrade(overlay)
     }
 
     pub(crate) fn longest(&self) -> u32 {

@@ -83,10 +83,10 @@ impl Engine {
     }
 
     /// The batches are in the log: everything that is to know of them learns it.
-    fn take_up(&mut self, batches: &[Batch], taken: Vec<Vec<Item>>) {
+    fn take_up(&mut self, batches: &[Batch], taken: Vec<Arc<[Item]>>) {
         let mut overlay = self.shared.overlay.write();
         for (batch, items) in batches.iter().zip(&taken) {
-            overlay.push(batch, items);
+            overlay.push(batch, Arc::clone(items), 0);
         }
         drop(overlay);
         let mut map = self.shared.log.write();

@@ -102,14 +102,14 @@ fn a_long_collection_goes_at_once_and_is_taken_apart_later() {
         let records: Vec<Record<'_>> = part.iter().map(|name| field("h", 1, name, "v")).collect();
         write(&mut engine, &records);
     }
-    let kept = engine.reader().guard().elements(slot_of("h"), b"h").unwrap().collection;
+    let kept = engine.reader().guard().elements(slot_of("h"), b"h").unwrap().collection.clone();
     append(&mut engine, &[delete("h")]);
     assert!(engine.apply_to(engine.log_end(), &mut |_| ()), "there is more to take apart than is done at a time");
     assert_eq!((hash(&engine, "h"), engine.reader().totals().keys), (None, 1));
     let mut rounds = 0;
     while engine.apply_to(engine.log_end(), &mut |_| ()) {
         rounds += 1;
-        assert!(rounds < 10, "there is an end");
+        assert!(rounds < 50, "there is an end");
     }
     assert_eq!(live_bytes(&engine), engine.reader().totals().bytes, "only the other key is left");
     assert_eq!(kept.len(), 40_000, "whoever reads it still has all of it");

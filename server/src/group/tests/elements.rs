@@ -37,6 +37,55 @@ impl Random {
         };
         words.iter().map(|word| (*word).to_owned()).collect()
     }
+
+    /// Of every type with elements: what asks for single ones, for ends, and for all.
+    fn words_of_all_types(&mut self) -> Vec<String> {
+        let name = |random: &mut Self, kind: &str| format!("{{t}}{kind}{}", random.below(2));
+        let (list, set, zset) = (name(self, "l"), name(self, "s"), name(self, "z"));
+        let (other_list, other_set) = (name(self, "l"), name(self, "s"));
+        let (member, pivot) = (format!("m{}", self.below(8)), format!("m{}", self.below(8)));
+        let (number, index) = (self.below(20).to_string(), (self.below(9) as i64 - 4).to_string());
+        let words: &[&str] = match self.below(48) {
+            0 => &["DEL", &list, &set],
+            1 => &["DEL", &zset],
+            2 => &["RENAME", &list, &other_list],
+            3 => &["SADD", &list, &member],
+            4 => &["EXPIRE", &zset, "-1"],
+            5 => &["EXPIRE", &list, "1000000"],
+            6 => &["PERSIST", &list],
+            7 => &["LINSERT", &list, "BEFORE", &pivot, &member],
+            8 => &["LSET", &list, &index, &member],
+            9 => &["LREM", &list, &index, &member],
+            10 => &["LTRIM", &list, "1", "-1"],
+            11..=13 => &["LRANGE", &list, "0", "-1"],
+            14 => &["LLEN", &list],
+            15 => &["LINDEX", &list, &index],
+            16 => &["LMOVE", &list, &other_list, "LEFT", "RIGHT"],
+            17 => &["LPOP", &list],
+            18 => &["RPOP", &list, "2"],
+            19..=21 => &["LPUSH", &list, &member, &pivot],
+            22..=24 => &["RPUSH", &list, &member],
+            25 => &["RPUSHX", &list, &member],
+            26..=28 => &["SADD", &set, &member, &pivot, &member],
+            29 => &["SREM", &set, &member, &member],
+            30 => &["SMEMBERS", &set],
+            31 => &["SISMEMBER", &set, &member],
+            32 => &["SMOVE", &set, &other_set, &member],
+            33 => &["SUNIONSTORE", &set, &set, &other_set],
+            34 => &["SCARD", &set],
+            35..=38 => &["ZADD", &zset, &number, &member],
+            39 => &["ZADD", &zset, "GT", "CH", &number, &member, "3", &member],
+            40 => &["ZINCRBY", &zset, &number, &member],
+            41 => &["ZREM", &zset, &member, &pivot],
+            42 => &["ZRANGE", &zset, "0", "-1", "WITHSCORES"],
+            43 => &["ZRANK", &zset, &member],
+            44 => &["ZSCORE", &zset, &member],
+            45 => &["ZPOPMIN", &zset],
+            46 => &["ZCARD", &zset],
+            _ => &["TYPE", &list],
+        };
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
 }
 
 /// A leader and a model, told the same.
@@ -109,6 +158,23 @@ fn a_leader_whose_followers_take_their_time_answers_as_the_model_does() {
     }
 }
 
+/// Single elements are looked up behind what is applied, ends of lists are known by themselves, and whatever asks for more is told all:
+/// each of them in any order, whatever is on its way.
+#[test]
+fn drafts_of_every_type_answer_as_the_model_does() {
+    for seed in 200..206 {
+        let (mut both, mut random) = (Both::new(leading_three()), Random(seed));
+        for _ in 0..300 {
+            for _ in 0..random.below(30) {
+                both.tell(random.words_of_all_types());
+            }
+            both.group.acknowledge(2);
+            both.group.acknowledge(3);
+            both.compare(seed);
+        }
+    }
+}
+
 /// What a command has put into its batch before it turned out not to fit is nowhere to be seen.
 #[test]
 fn a_command_taken_back_leaves_no_draft_behind() {
@@ -138,7 +204,8 @@ fn a_draft_does_not_outlive_leadership() {
     assert!(!matches!(lost.reply(), Some(Reply::Int(_))), "the write is gone: {:?}", lost.reply());
     assert!(g1.group.drafts.get(b"h").is_none());
     let reader = g1.group.engine.reader();
-    let found = reader.guard().elements(Slot::of_key(b"h"), b"h").expect("the hash is there");
+    let guard = reader.guard();
+    let found = guard.elements(Slot::of_key(b"h"), b"h").expect("the hash is there");
     assert_eq!(found.collection.len(), 1);
 }
 
