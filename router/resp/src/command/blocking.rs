@@ -95,6 +95,9 @@ fn blocking(attempt: Command, is_flat: bool, timeout: Option<Duration>) -> Parse
 /// Longest time to wait that is told from for ever.
 const SECONDS_MAX: f64 = i64::MAX as f64 / 1000.0;
 
+/// Milliseconds that nobody will see the end of. Below, a time is the same in seconds and a fraction.
+const FOR_EVER: u64 = 1 << 51;
+
 fn timeout(word: &[u8]) -> Result<Option<Duration>, Failure> {
     let seconds = parse_f64(word).filter(|seconds| seconds.is_finite());
     let seconds = seconds.ok_or(Failure::command("ERR timeout is not a float or out of range"))?;
@@ -104,9 +107,12 @@ fn timeout(word: &[u8]) -> Result<Option<Duration>, Failure> {
     if seconds > SECONDS_MAX {
         return Err(Failure::command("ERR timeout is out of range"));
     }
-    // Not shorter than asked for: what is less than a millisecond would be for ever.
-    let millis = (seconds * 1000.0).ceil() as u64;
-    Ok((millis > 0).then(|| Duration::from_millis(millis)))
+    let millis = seconds * 1000.0;
+    // What was meant to be whole may be a little more or less; all else is not shorter than asked for: what is less than a millisecond
+    // would be for ever.
+    let is_whole = (millis - millis.round()).abs() <= millis * f64::EPSILON;
+    let millis = if is_whole { millis.round() } else { millis.ceil() } as u64;
+    Ok((millis > 0 && millis < FOR_EVER).then(|| Duration::from_millis(millis)))
 }
 
 /// The keys, and the timeout behind them.
@@ -175,4 +181,26 @@ pub(crate) fn blmpop(words: &mut Words<'_>) -> Parsed {
 
 pub(crate) fn bzmpop(words: &mut Words<'_>) -> Parsed {
     behind_timeout(words, super::zset::zmpop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_the_same_wherever_it_is_read() {
+        for (text, millis) in [
+            ("2.007", 2007),
+            ("0.0001", 1),
+            ("0.0010001", 2),
+            ("1e-300", 1),
+            ("3", 3000),
+            ("2251799813685.247", (1 << 51) - 1),
+        ] {
+            assert_eq!(timeout(text.as_bytes()), Ok(Some(Duration::from_millis(millis))), "{text}");
+        }
+        for text in ["0", "-0", "9142103017295006", "9223372036854775"] {
+            assert_eq!(timeout(text.as_bytes()), Ok(None), "{text} is for ever");
+        }
+    }
 }
