@@ -20,6 +20,7 @@ pub(crate) mod hash;
 pub(crate) mod hyperloglog;
 pub(crate) mod list;
 mod options;
+pub(crate) mod script;
 pub(crate) mod set_of;
 pub(crate) mod sort;
 pub(crate) mod string;
@@ -38,6 +39,7 @@ pub use options::{
     ElementScan, ExpireCondition, Expiry, ExpiryChange, ObjectQuestion, Scan, Set, SetCondition, SetExpiry, TtlForm,
     ValueCondition,
 };
+pub use script::{ExpireFrom, ExpireIf, KNOWN_SCRIPTS, KnownScript};
 pub use set_of::{SetOfCommand, SetOperation};
 pub use sort::{KeyPattern, Sort, SortGet, SortOrder};
 pub(crate) use words::{NOT_AN_INTEGER, Parse, SYNTAX, Words};
@@ -298,6 +300,8 @@ pub enum Command {
         /// What its expiry must be for it to be changed.
         condition: ExpireCondition,
     },
+    /// What holds a lock for longer, by EVAL.
+    ExpireIf(ExpireIf),
     /// TTL, PTTL, EXPIRETIME, PEXPIRETIME.
     Ttl {
         /// The key.
@@ -386,6 +390,7 @@ impl Command {
             | Self::DelIf { key, .. }
             | Self::Type { key }
             | Self::Expire { key, .. }
+            | Self::ExpireIf(ExpireIf { key, .. })
             | Self::Ttl { key, .. }
             | Self::Persist { key }
             | Self::Object { key, .. }
@@ -445,6 +450,7 @@ impl Command {
             | Self::Del { .. }
             | Self::DelIf { .. }
             | Self::Expire { .. }
+            | Self::ExpireIf(_)
             | Self::Persist { .. }
             | Self::Rename { .. }
             | Self::Copy { .. }

@@ -11,6 +11,7 @@ use crate::parser::Args;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub mod pubsub;
+pub(crate) mod scripting;
 pub(crate) mod server;
 pub(crate) mod transactions;
 
@@ -110,6 +111,8 @@ pub enum Control {
     SlowLog(SlowLogCommand),
     /// LATENCY.
     Latency(LatencyCommand),
+    /// SCRIPT.
+    Script(ScriptCommand),
     /// CLUSTER.
     Cluster(ClusterCommand),
     /// READONLY: the connection may be answered by a follower.
@@ -319,6 +322,23 @@ pub enum LatencyCommand {
         /// Of these commands, or of all.
         names: Args,
     },
+}
+
+/// SCRIPT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptCommand {
+    /// LOAD.
+    Load {
+        /// The script.
+        text: Bytes,
+    },
+    /// EXISTS.
+    Exists {
+        /// SHA-1 hashes of scripts, as text.
+        hashes: Args,
+    },
+    /// FLUSH.
+    Flush,
 }
 
 /// CLUSTER.

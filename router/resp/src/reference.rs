@@ -118,6 +118,7 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         (has(Flags::BLOCKING), "@blocking"),
         (spec.group == Group::Transactions, "@transaction"),
         (has(Flags::PUBSUB), "@pubsub"),
+        (spec.group == Group::Scripting && spec.name != "script", "@scripting"),
         (is_about_connection, "@connection"),
         (is_admin, "@admin"),
         (has(Flags::FAST), "@fast"),

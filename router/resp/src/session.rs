@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use simplekv_types::{Failure, Naming, Position, ReadPolicy, Reply, SessionToken};
 
 use crate::command::{Body, Request, Watched};
-use crate::control::{ClientCommand, Control, Credentials, Hello, LibraryAttribute, ReplyMode};
+use crate::control::{ClientCommand, Control, Credentials, Hello, LibraryAttribute, ReplyMode, scripting};
 use crate::encode::Protocol;
 use crate::facts::{Facts, REDIS_VERSION, RoleFacts, Verdict};
 use crate::table::{Flags, Spec};
@@ -237,6 +237,7 @@ impl Session {
             Control::Client(command) => Ok(self.client(command, facts)),
             Control::Command(query) => Ok(reference::answer(query)),
             Control::Help { of } => Ok(reference::help(of)),
+            Control::Script(command) => scripting::answer(command),
             Control::ReadOnly => self.set_reads_followers(true, facts),
             Control::ReadWrite => self.set_reads_followers(false, facts),
             Control::AclWhoAmI => Ok(Reply::text(self.user.as_deref().unwrap_or(DEFAULT_USER))),

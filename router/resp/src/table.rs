@@ -22,6 +22,7 @@ mod hyperloglog;
 mod list;
 mod options;
 mod pubsub;
+mod scripting;
 mod server;
 mod set_of;
 mod string;
@@ -172,6 +173,8 @@ pub enum Group {
     HyperLogLog,
     /// Channels.
     PubSub,
+    /// Scripts.
+    Scripting,
     /// The connection.
     Connection,
     /// The server.
@@ -196,6 +199,7 @@ impl Group {
             Self::Geo => "geo",
             Self::HyperLogLog => "hyperloglog",
             Self::PubSub => "pubsub",
+            Self::Scripting => "scripting",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -331,6 +335,7 @@ const COUNT: usize = string::SPECS.len()
     + generic::SPECS.len()
     + transactions::SPECS.len()
     + pubsub::SPECS.len()
+    + scripting::SPECS.len()
     + connection::SPECS.len()
     + server::SPECS.len()
     + cluster::SPECS.len();
@@ -352,6 +357,7 @@ const fn all() -> [Spec; COUNT] {
         generic::SPECS,
         transactions::SPECS,
         pubsub::SPECS,
+        scripting::SPECS,
         connection::SPECS,
         server::SPECS,
         cluster::SPECS,

@@ -1,7 +1,7 @@
 //! Commands on when a key expires.
 
 use bytes::Bytes;
-use simplekv_resp::command::{ExpireCondition, Expiry, ExpiryChange, TtlForm};
+use simplekv_resp::command::{ExpireCondition, ExpireFrom, ExpireIf, Expiry, ExpiryChange, TtlForm};
 use simplekv_types::{Failure, GroupTime, Reply, ValueType};
 
 use crate::{Entry, Keyspace, Meta, View, visible, visible_meta, visible_string};
@@ -72,6 +72,19 @@ fn condition_holds(condition: ExpireCondition, old: Option<GroupTime>, new: Grou
         || present && old.is_none()
         || greater && old.is_none_or(|old| new <= old)
         || less && old.is_some_and(|old| new >= old))
+}
+
+pub(crate) fn expire_if(ask: &ExpireIf, keyspace: &mut dyn Keyspace, now: GroupTime) -> Result<Reply, Failure> {
+    let ExpireIf { key, value, millis, from } = ask;
+    let held = visible_string(key, keyspace, now)?.filter(|entry| entry.value == value);
+    let Some(entry) = held else { return Ok(Reply::Int(0)) };
+    let start = match (from, entry.expire_at) {
+        (ExpireFrom::Now, _) | (ExpireFrom::NowIfMortal, Some(_)) => now,
+        (ExpireFrom::Lapse, Some(expire_at)) => expire_at,
+        (ExpireFrom::NowIfMortal | ExpireFrom::Lapse, None) => return Ok(Reply::Int(0)),
+    };
+    set_expiry(key, &entry, Some(Expiry::After(*millis).at(start)), keyspace, now);
+    Ok(Reply::Int(1))
 }
 
 pub(crate) fn persist(key: &Bytes, keyspace: &mut dyn Keyspace, now: GroupTime) -> Result<Reply, Failure> {

@@ -271,6 +271,7 @@ fn evaluate(command: &Command, keyspace: &mut dyn Keyspace, now: GroupTime) -> R
         Command::Del { keys } => keys::del(keys, keyspace, now),
         Command::DelIf { key, condition } => string::del_if(key, condition, keyspace, now),
         Command::Expire { key, expiry, condition } => expiry::expire(key, *expiry, *condition, keyspace, now),
+        Command::ExpireIf(ask) => expiry::expire_if(ask, keyspace, now),
         Command::Persist { key } => expiry::persist(key, keyspace, now),
         Command::Rename { from, to, if_absent } => keys::rename(from, to, *if_absent, keyspace, now),
         Command::Copy { from, to, replace } => keys::copy(from, to, *replace, keyspace, now),

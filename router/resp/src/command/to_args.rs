@@ -61,11 +61,11 @@ impl Command {
             Self::Touch { keys } => return list("TOUCH", keys),
             Self::Type { key } => out(&[&text("TYPE"), key]),
             Self::Expire { key, expiry, condition } => return expire_args(key, *expiry, *condition),
+            Self::ExpireIf(expire) => return expire.to_args(),
             Self::Ttl { key, form } => out(&[&text(ttl_name(*form)), key]),
             Self::Persist { key } => out(&[&text("PERSIST"), key]),
-            Self::Rename { from, to, if_absent } => {
-                out(&[&text(if *if_absent { "RENAMENX" } else { "RENAME" }), from, to]);
-            }
+            Self::Rename { from, to, if_absent: false } => out(&[&text("RENAME"), from, to]),
+            Self::Rename { from, to, if_absent: true } => out(&[&text("RENAMENX"), from, to]),
             Self::Copy { from, to, replace } => {
                 out(&[&text("COPY"), from, to]);
                 if *replace {

@@ -10,6 +10,7 @@ mod blocking;
 mod geo;
 mod hyperloglog;
 mod list;
+mod lock;
 mod set_of;
 mod sort;
 mod zset;
@@ -179,7 +180,14 @@ impl Commands {
     }
 
     fn spoil(&mut self, words: &mut Vec<String>) {
-        let stays = [blocking::must_stay, set_of::must_stay, sort::must_stay, geo::must_stay, hyperloglog::must_stay];
+        let stays = [
+            blocking::must_stay,
+            set_of::must_stay,
+            sort::must_stay,
+            geo::must_stay,
+            hyperloglog::must_stay,
+            lock::must_stay,
+        ];
         if stays.iter().any(|stay| stay(words)) {
             return;
         }
@@ -205,6 +213,7 @@ impl Commands {
             12 => self.sort_command(),
             13 | 14 => self.geo_command(),
             15 | 16 => self.hyperloglog_command(),
+            17 if self.one_in(3) => self.lock_command(),
             _ => self.key_command(),
         };
         let name = if self.one_in(3) { name.to_uppercase() } else { name.to_owned() };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::BytesMut;
+use simplekv_resp::command::KNOWN_SCRIPTS;
 use simplekv_resp::control::Credentials;
 use simplekv_resp::decode::{Decoder, Frame};
 use simplekv_resp::facts::{ClusterFacts, Facts, InfoFacts, Mode, RoleFacts, Verdict};
@@ -82,12 +83,24 @@ const OURS: &[&str] = &["client|read", "client|token", "atomic", "object|version
 /// Rows that differ on purpose.
 const DIFFERENT: &[(&str, &str)] = &[
     ("command|getkeys", "a command without arguments has no keys, which is an answer as well"),
+    ("eval", "of the scripts that are run every one may write, and has a key"),
+    ("evalsha", "as eval"),
     ("zrank", "WITHSCORE is newer"),
     ("zrevrank", "WITHSCORE is newer"),
 ];
 
 fn rows() -> impl Iterator<Item = &'static Spec> {
     TABLE.iter().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands))
+}
+
+#[test]
+fn known_scripts_hash_to_what_redis_says() {
+    let redis = Redis::start();
+    let mut connection = redis.connect();
+    for known in &KNOWN_SCRIPTS {
+        let load = ["SCRIPT", "LOAD", known.text].map(|word| word.as_bytes().to_vec());
+        assert_eq!(connection.ask_all(&[load.to_vec()]), [Frame::Bulk(known.sha.into())]);
+    }
 }
 
 #[test]
