@@ -1,6 +1,7 @@
 //! A router's settings, checked.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Where a router listens, whom it asks, and what it lets clients do.
@@ -37,7 +38,36 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// How long a stopping router waits for the requests it has begun.
     pub shutdown_grace: Duration,
+    /// Which transactions of the Redis protocol are done.
+    pub transactions: Transactions,
 }
+
+/// What becomes of MULTI … EXEC when its keys belong to several groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transactions {
+    /// It is refused: what is done is done as one.
+    #[default]
+    OneGroup,
+    /// Each group's part is done by itself, one after the other.
+    PerGroup,
+}
+
+impl FromStr for Transactions {
+    type Err = UnknownTransactions;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTransactions> {
+        match text {
+            "one-group" => Ok(Self::OneGroup),
+            "per-group" => Ok(Self::PerGroup),
+            other => Err(UnknownTransactions(other.to_owned())),
+        }
+    }
+}
+
+/// A word that names no way of doing transactions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected one-group or per-group, found `{0}`")]
+pub struct UnknownTransactions(String);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -51,6 +81,7 @@ impl Default for Limits {
             partial_request_timeout: Duration::from_secs(30),
             idle_timeout: None,
             shutdown_grace: Duration::from_secs(10),
+            transactions: Transactions::OneGroup,
         }
     }
 }

@@ -15,5 +15,5 @@ mod router;
 pub mod settings;
 mod shared;
 
-pub use config::{ConfigError, Limits, RouterConfig};
+pub use config::{ConfigError, Limits, RouterConfig, Transactions, UnknownTransactions};
 pub use router::{Router, StartError};

@@ -2,6 +2,7 @@
 
 mod connection;
 mod ears;
+mod parted;
 mod pipeline;
 mod scan;
 mod task;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use simplekv_conf::{Loaded, Problem, Problems};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Limits, RouterConfig};
+use crate::config::{Limits, RouterConfig, Transactions, UnknownTransactions};
 
 /// Every key with its default, in the sections of `conf/router.toml`, which says what each is for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,7 @@ pub struct RawSettings {
     pub listen: RawListen,
     pub cluster: RawCluster,
     pub limits: RawLimits,
+    pub redis: RawRedis,
     pub runtime: RawRuntime,
     pub log: RawLog,
 }
@@ -47,6 +48,12 @@ pub struct RawLimits {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "conf/router.toml documents each key")]
+pub struct RawRedis {
+    pub transactions: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "conf/router.toml documents each key")]
 pub struct RawRuntime {
     pub threads: u32,
 }
@@ -74,6 +81,7 @@ impl Default for RawSettings {
                 idle_timeout_ms: limits.idle_timeout.map_or(0, millis),
                 shutdown_grace_ms: millis(limits.shutdown_grace),
             },
+            redis: RawRedis { transactions: "one-group".into() },
             runtime: RawRuntime { threads: 0 },
             log: RawLog { filter: "info".into(), format: "auto".into() },
         }
@@ -131,6 +139,10 @@ impl Settings {
                 check.refuse(key, format!("must be at least {least}, found {value}"));
             }
         }
+        let transactions = raw.redis.transactions.parse().unwrap_or_else(|error: UnknownTransactions| {
+            check.refuse("redis.transactions", error.to_string());
+            Transactions::default()
+        });
         let log_format = match raw.log.format.as_str() {
             "auto" => LogFormat::Auto,
             "pretty" => LogFormat::Pretty,
@@ -147,7 +159,7 @@ impl Settings {
             return Err(Problems(check.problems));
         }
         let mut router = RouterConfig::new(raw.cluster.seeds.clone(), resp, http);
-        router.limits = raw.limits.checked();
+        router.limits = Limits { transactions, ..raw.limits.checked() };
         let (threads, log_filter) = (raw.runtime.threads as usize, raw.log.filter.clone());
         Ok(Self { router, threads, log_filter, log_format })
     }
@@ -218,6 +230,10 @@ mod tests {
     fn all_bad_values_are_told_together() {
         let bad = [("listen.resp", "nowhere"), ("limits.connections", "0"), ("log.format", "loud")];
         assert_eq!(settings(&bad).unwrap_err().0.len(), 3);
+        let told = settings(&[("redis.transactions", "any")]).unwrap_err().to_string();
+        assert!(told.contains("expected one-group or per-group, found `any`"), "{told}");
+        let allowed = settings(&[("redis.transactions", "per-group")]).unwrap();
+        assert_eq!(allowed.router.limits.transactions, Transactions::PerGroup);
         assert!(settings(&[("listen.rasp", "1")]).is_err());
         let bad = [("limits.connections", "-1"), ("limits.output_bytes", "x"), ("log.filter", "simplekv=loud")];
         let problems = settings(&bad).unwrap_err().to_string();

@@ -137,7 +137,15 @@ impl Cluster {
     /// # Errors
     /// If it does not come up.
     pub async fn router(&self) -> Result<Router> {
-        Router::start(self.dir(), &self.seeds()).await
+        self.router_with(&Settings::new()).await
+    }
+
+    /// As [`Cluster::router`], with these settings.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn router_with(&self, settings: &Settings) -> Result<Router> {
+        Router::start(self.dir(), &self.seeds(), settings).await
     }
 
     /// gRPC addresses of all nodes, for clients.

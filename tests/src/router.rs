@@ -21,20 +21,22 @@ pub struct Router {
 }
 
 impl Router {
-    /// Starts a router that finds the cluster through `seeds` (gRPC addresses of nodes) and waits until it accepts connections.
+    /// Starts a router that finds the cluster through `seeds` (gRPC addresses of nodes) and waits until it accepts connections. Its
+    /// configuration says `settings` beyond the defaults.
     ///
     /// # Errors
     /// If its program is missing or it does not come up.
-    pub async fn start(dir: &Path, seeds: &[String]) -> Result<Self> {
+    pub async fn start(dir: &Path, seeds: &[String], settings: &Settings) -> Result<Self> {
         let [resp, http] = ports::free_ports().map(|port: u16| format!("127.0.0.1:{port}"));
         let file = dir.join("router.toml");
-        let settings: Settings = vec![
+        let mut all: Settings = vec![
             ("listen", "resp", resp.clone().into()),
             ("listen", "http", http.clone().into()),
             ("cluster", "seeds", seeds.to_vec().into()),
             ("log", "format", "pretty".into()),
         ];
-        write_config(&file, &settings)?;
+        all.extend(settings.iter().cloned());
+        write_config(&file, &all)?;
         let program = programs::program("simplekv-router")?;
         let mut process = Process::new("router", program, ["--config".into(), file], &dir.join("router.log"));
         process.start()?;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use simplekv_router::RouterConfig;
+use simplekv_router::{RouterConfig, Transactions};
 use simplekv_server::config::{Config, Listen};
 use simplekv_types::{FlushPolicy, GroupId, NodeAddresses, NodeId};
 
@@ -28,6 +28,7 @@ pub(crate) struct Layout {
     pub(crate) groups: Vec<GroupId>,
     replicas: usize,
     flush: FlushPolicy,
+    transactions: Transactions,
 }
 
 impl Layout {
@@ -47,7 +48,8 @@ impl Layout {
             args.port_base,
             args.nodes
         );
-        Ok(Self { dir: args.dir.clone(), port_base: args.port_base, nodes, groups, replicas, flush: args.flush })
+        let Args { port_base, flush, transactions, .. } = *args;
+        Ok(Self { dir: args.dir.clone(), port_base, nodes, groups, replicas, flush, transactions })
     }
 
     /// The nodes of a group, the one that shall lead first: neighbours, so that every node leads or follows.
@@ -88,7 +90,9 @@ impl Layout {
     pub(crate) fn router(&self) -> RouterConfig {
         let at = |offset: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, self.port_base + offset));
         let seeds = self.nodes.iter().filter_map(|&node| Some(self.config(node).ok()?.advertise.grpc)).collect();
-        RouterConfig::new(seeds, at(0), at(1))
+        let mut config = RouterConfig::new(seeds, at(0), at(1));
+        config.limits.transactions = self.transactions;
+        config
     }
 
     /// What to print once everything is served.

@@ -36,6 +36,9 @@ struct Args {
     /// Replicas of each group; at most one per node, three unless told otherwise. Only a new data directory asks.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=7))]
     replicas: Option<u32>,
+    /// What becomes of transactions over several groups: `one-group` refuses them, `per-group` does each group's part by itself.
+    #[arg(long, default_value = "one-group")]
+    transactions: simplekv_router::Transactions,
     /// When an acknowledged write is on disk: `always`, `replicated` or `os`.
     #[arg(long, default_value = "always")]
     flush: simplekv_types::FlushPolicy,

@@ -246,7 +246,7 @@ impl Pipeline {
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) += 1;
                 let (shared, session, options) = (Arc::clone(&self.shared), self.session.clone(), self.options);
                 let future = async move {
-                    let reply = wide::run(&shared, &session, command, kind, options).await;
+                    let reply = wide::run(&shared, &session, command, kind, options, conclude.is_some()).await;
                     let reply = match conclude {
                         Some(conclude) => conclude(reply).await,
                         None => reply,

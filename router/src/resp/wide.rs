@@ -8,8 +8,10 @@ use simplekv_client::{Client, Kind, Options, Target, Topology};
 use simplekv_resp::{Command, Scatter, several_groups};
 use simplekv_types::{Failure, GroupId, Reply, Slot};
 
+use super::parted::Parted;
 use super::scan;
 use super::task::Words;
+use crate::config::Transactions;
 use crate::error;
 use crate::shared::Shared;
 
@@ -20,17 +22,35 @@ const PARTS_AT_ONCE: usize = 16;
 const PART_KEYS_MAX: usize = 64;
 const PART_BYTES_MAX: usize = 256 << 10;
 
-/// Runs a command that concerns several slots.
-pub(super) async fn run(shared: &Shared, client: &Client, command: Command, kind: Kind, options: Options) -> Reply {
+/// Runs a command that concerns several slots. `is_exec`: whether it is what EXEC runs, which the settings may allow to be cut.
+pub(super) async fn run(
+    shared: &Shared,
+    client: &Client,
+    command: Command,
+    kind: Kind,
+    options: Options,
+    is_exec: bool,
+) -> Reply {
     // How a command is to be cut is not known before the groups are.
     let topology = shared.known_topology().await;
     if let Command::Scan(scan) = command {
         return scan::run(shared, client, scan, options).await;
     }
     let request = Wide { shared, client, kind, options };
-    if let Command::Atomic(_) = command {
+    if let Command::Atomic(atomic) = &command {
         return match one_group(&command, &topology) {
             Ok(slot) => request.execute(Target::Slot(slot), &command).await,
+            Err(_) if is_exec && shared.limits.transactions == Transactions::PerGroup => {
+                let group = |slot| topology.owner(slot).map(|group| group.id).ok_or(slot);
+                let mut parted = match Parted::cut(atomic, group) {
+                    Ok(parted) => parted,
+                    Err(failure) => return failure.into(),
+                };
+                while let Some((slot, part)) = parted.ask() {
+                    parted.answered(request.execute(Target::Slot(slot), &part).await);
+                }
+                parted.conclude()
+            }
             Err(failure) => failure.into(),
         };
     }

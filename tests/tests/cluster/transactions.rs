@@ -100,3 +100,47 @@ async fn money_is_neither_made_nor_lost_while_leaders_die() {
     assert!(reader.await.unwrap() > 0, "somebody looked");
     assert_eq!(sum(&mut connection).await, MONEY * ACCOUNTS as i64);
 }
+
+/// Two groups: a router refuses what belongs to both, unless it is told to do each group's part by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_cuts_transactions_only_if_it_is_told_to() {
+    let cluster = Cluster::start(&Shape { groups: vec![vec![1], vec![2]], ..Shape::one_node() }).await.unwrap();
+    // Slots 12182 and 1044.
+    let across = ["MULTI", "SET foo 1", "MSET foo2 2 foo 3", "INCR foo2", "LPUSH foo x", "EXEC"];
+    let careful = cluster.router().await.unwrap();
+    let mut connection = RespConnection::open(&careful.resp).await.unwrap();
+    let refused = ask_all(&mut connection, &across).await.pop().unwrap();
+    assert!(matches!(&refused, Frame::Error(text) if text.starts_with(b"CROSSSLOT ")), "{refused:?}");
+    assert_eq!(ask_all(&mut connection, &["EXISTS foo foo2"]).await, [Frame::Int(0)]);
+    drop(careful);
+
+    let told = cluster.router_with(&vec![("redis", "transactions", "per-group".into())]).await.unwrap();
+    let mut connection = RespConnection::open(&told.resp).await.unwrap();
+    let Some(Frame::Array(done)) = ask_all(&mut connection, &across).await.pop() else { panic!("it was refused") };
+    let ok = Frame::Status("OK".into());
+    assert_eq!(done[..3], [ok.clone(), ok.clone(), Frame::Int(3)]);
+    assert!(matches!(&done[3], Frame::Error(text) if text.starts_with(b"WRONGTYPE ")), "{done:?}");
+    let values = Frame::Array(vec![Frame::Bulk("3".into()), Frame::Bulk("3".into())]);
+    assert_eq!(ask_all(&mut connection, &["MGET foo foo2"]).await, [values.clone()]);
+
+    // What is watched keeps all of it from being done, also what belongs to the other group.
+    let mut other = RespConnection::open(&told.resp).await.unwrap();
+    assert_eq!(ask_all(&mut connection, &["WATCH foo2"]).await, [ok.clone()]);
+    assert_eq!(ask_all(&mut other, &["SET foo2 changed"]).await, [ok.clone()]);
+    assert_eq!(ask_all(&mut connection, &["MULTI", "SET foo 9", "SET foo2 9", "EXEC"]).await[3], Frame::Null);
+    assert_eq!(ask_all(&mut connection, &["GET foo", "SET foo2 3"]).await, [Frame::Bulk("3".into()), ok]);
+
+    // What cannot be cut, or is watched in both, is refused as a whole.
+    for transaction in [
+        ["UNWATCH", "MULTI", "SET foo 9", "RENAME foo foo2", "EXEC"],
+        ["WATCH foo foo2", "MULTI", "SET foo 9", "SET foo2 9", "EXEC"],
+        ["UNWATCH", "MULTI", "SET foo 9", "MSETNX foo 1 foo2 2", "EXEC"],
+    ] {
+        let refused = ask_all(&mut connection, &transaction).await.pop().unwrap();
+        assert!(
+            matches!(&refused, Frame::Error(text) if text.starts_with(b"CROSSSLOT ")),
+            "{transaction:?}: {refused:?}"
+        );
+    }
+    assert_eq!(ask_all(&mut connection, &["MGET foo foo2"]).await, [values]);
+}
