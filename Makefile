@@ -1,7 +1,7 @@
 # What people type. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run standalone cli test check fmt bench sim mutants model model-mutants
+.PHONY: help run standalone cli test test-clients check fmt bench differential fuzz sim mutants model model-mutants
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: ## Install what the tests need, then run all of them
 	deploy/setup-test-machine
 	deploy/run-tests
 
+test-clients: ## Have Schemathesis try the HTTP API as its OpenAPI document describes it: installs it first; EXAMPLES=N, SEED=N
+	deploy/test-clients
+
 check: ## Format, lints, dependencies and docs; changes nothing
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -33,6 +36,18 @@ bench: ## Measure against Debian's redis-server, interleaved, and the gRPC lane 
 	target/release/simplekv-bench compare
 	target/release/simplekv-bench collections
 	target/release/simplekv-bench lane
+
+# SEED=N begins with this one; COMMANDS=N compares so many in each protocol.
+COMMANDS ?= 1000000
+differential: ## Compare the replies to a million random commands with redis-server's, in RESP2 and in RESP3
+	$(if $(SEED),SIMPLEKV_SEED=$(SEED) )SIMPLEKV_COMMANDS=$(COMMANDS) \
+		cargo test --profile sim -p simplekv-commands --test as_redis_does -- --nocapture replies_are_those_of_redis
+
+# SEED=N tries one seed and shows its bytes; FIRST=N chooses where to begin.
+EXECUTIONS ?= 100000000
+fuzz: ## Feed the parser of the Redis protocol with 100 million connections, or EXECUTIONS=N, valid and damaged; or SEED=N alone
+	cargo build --profile sim -p simplekv-fuzz
+	target/sim/simplekv-fuzz $(if $(SEED),--seed $(SEED),--first $(FIRST) --executions $(EXECUTIONS))
 
 # SEED=N replays one schedule and prints what happened; SCHEDULES=N and FIRST=N choose how many, from which seed on.
 SCHEDULES ?= 100000

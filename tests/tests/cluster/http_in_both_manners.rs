@@ -218,14 +218,19 @@ async fn shards_and_counts(router: &str, nodes: &[Value]) {
 }
 
 async fn refusals(router: &str) {
-    let long = format!("PUT /kv-store/keys/{}", "k".repeat(51));
+    let [put_long, get_long, delete_long] =
+        ["PUT", "GET", "DELETE"].map(|method| format!("{method} /kv-store/keys/{}", "k".repeat(51)));
     for (line, body, status, error) in [
         ("PUT /kv-store/keys/x", "", 400, "Value is missing"),
         ("PUT /kv-store/keys/x", r#"{"value":""}"#, 400, "Value is missing"),
         ("PUT /kv-store/keys/x", r#"{"value":"#, 400, "Failed to parse request body"),
         ("GET /kv-store/keys/x", r#"{"causal-context":{"g1":"x"}}"#, 400, "Failed to parse request body"),
         ("PUT /kv-store/keys/", r#"{"value":"v"}"#, 400, "Key is missing"),
-        (&long, r#"{"value":"v"}"#, 400, "Key is too long"),
+        ("GET /kv-store/keys/", "", 400, "Key is missing"),
+        ("DELETE /kv-store/keys/", "", 400, "Key is missing"),
+        (&put_long, r#"{"value":"v"}"#, 400, "Key is too long"),
+        (&get_long, "", 400, "Key is too long"),
+        (&delete_long, "", 400, "Key is too long"),
         ("GET /kv-store/shards/7", "", 404, "Shard does not exist"),
     ] {
         let answer = ask(router, line, &[], body).await;
@@ -346,6 +351,11 @@ async fn transactions(router: &str) {
     assert_eq!(answer.json(), json!({"results": ["", "1", "1"]}));
     let token = answer.header("x-simplekv-session").to_owned();
     assert_eq!(ask(router, "GET /v2/keys/fresh", &[("X-SimpleKV-Session", &token)], "").await.body, "1");
+    // What is unknown is noticed before anything is done.
+    let body = json!({"commands": [{"cmd_type": "set", "key": "undone", "value": "1"}, {"cmd_type": "bogus", "key": "undone"}]});
+    let answer = ask(router, EXECUTE, &[], &body.to_string()).await;
+    assert_eq!((answer.status, answer.json()), (400, json!({"error": "unknown command"})));
+    assert_eq!(ask(router, "GET /v2/keys/undone", &[], "").await.status, 404);
     for (body, error) in [("{}", "empty request"), ("{", "could not bind request: "), ("", "could not bind request: ")]
     {
         let answer = ask(router, EXECUTE, &[], body).await;

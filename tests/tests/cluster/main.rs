@@ -14,6 +14,7 @@ mod blocking_commands;
 mod channels;
 mod chaos;
 mod cli_in_a_terminal;
+mod clients;
 mod damaged_segment_is_replaced;
 mod etcd_may_be_away;
 mod failover_keeps_acknowledged_writes;
@@ -25,6 +26,7 @@ mod hashes;
 mod hot_key;
 mod http_in_both_manners;
 mod identities_are_kept_or_given_up;
+mod limits_of_requests;
 mod load;
 mod local_cluster;
 mod metadata_restored_from_a_backup;
@@ -60,6 +62,17 @@ async fn redis(program: &str, address: &str, line: &str) -> String {
         command.output().await.unwrap_or_else(|error| panic!("{program}: {error}; run deploy/setup-test-machine"));
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// What redis-benchmark does if it is not told what to do: a little of everything it knows.
+async fn default_load(address: &str, flags: &str) {
+    let said = redis("redis-benchmark", address, &format!("{flags} -n 300 -c 10 -q")).await;
+    let tests = "PING_INLINE PING_MBULK SET GET INCR LPUSH RPUSH LPOP RPOP SADD HSET SPOP ZADD ZPOPMIN LRANGE_100 LRANGE_600 MSET";
+    for test in tests.split(' ') {
+        assert!(said.contains(&format!("\r{test}: ")) || said.contains(&format!("\r{test} (")), "{test}: {said}");
+    }
+    let said = said.to_lowercase();
+    assert!(!said.contains("error") && !said.contains("warning"), "{said}");
 }
 
 /// Asks for a page with the simplest of requests; its status and what it says.

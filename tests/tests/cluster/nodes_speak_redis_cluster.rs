@@ -4,7 +4,7 @@ use simplekv_resp::decode::Frame;
 use simplekv_tests::{Cluster, RespConnection, Shape};
 use simplekv_types::{GroupId, NodeId};
 
-use crate::{client, redis};
+use crate::{client, default_load, redis};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_cli_and_redis_benchmark_follow_redirects() {
@@ -19,6 +19,7 @@ async fn redis_cli_and_redis_benchmark_follow_redirects() {
     let first = &cluster.nodes[0].resp;
     let said = redis("redis-benchmark", first, "--cluster -t set,get -n 20000 -c 20 -r 10000 -q").await;
     assert!(said.contains("SET:") && said.contains("GET:") && !said.to_lowercase().contains("error"), "{said}");
+    default_load(first, "--cluster").await;
     let checked = redis("redis-cli", first, "CLUSTER INFO").await;
     assert!(checked.contains("cluster_state:ok") && checked.contains("cluster_slots_assigned:16384"), "{checked}");
 }
