@@ -53,7 +53,7 @@ impl Parted {
                 groups.push(group);
             }
         }
-        if let Some((first, other)) = apart(watched, &group) {
+        if let Some((first, other)) = apart(watched, group) {
             return Err(several_groups(first, other));
         }
         let part_of = |slot: Slot| groups.iter().position(|known| *known == group_of(slot)).unwrap_or(0);
@@ -69,7 +69,7 @@ impl Parted {
             first.watched.clone_from(&atomic.watched);
         }
         for command in &atomic.commands {
-            let step = match apart(command.keys(), &group) {
+            let step = match apart(command.keys(), group) {
                 None => {
                     let part = command.keys().next().map_or(0, |key| part_of(Slot::of_key(key)));
                     Step::Whole(parted.push(part, command.clone()))
