@@ -18,13 +18,14 @@ use crate::record::ValueType;
 pub(crate) use self::elements::ElementChange;
 pub(crate) use self::entry::Entry;
 use self::segments::Segments;
-pub(crate) use self::segments::Source;
+pub(crate) use self::segments::{RecordBytes, Source};
 use self::slot_table::SlotTable;
 
 mod elements;
 mod entry;
 mod segments;
 mod slot_table;
+mod staging;
 
 /// Rows are allocated in blocks: a replica of a few slots does not pay for all of them.
 const BLOCK_ROWS: usize = 256;
@@ -45,6 +46,8 @@ pub(crate) struct Keydir {
     /// By slot, the greatest number that a life of a collection has had. Never falls, whatever is deleted or cleared: elements of an
     /// earlier life must never be taken for those of a later one.
     incarnations: HashMap<Slot, u64>,
+    /// Slots that are being imported, with what expired in them meanwhile and how many keys each time that was.
+    staged: HashMap<Slot, Vec<(Expiry, u32)>>,
     keys: u64,
     bytes: u64,
     /// No record in the keydir is longer, in bytes. Never falls.
@@ -96,6 +99,7 @@ impl Keydir {
             cleared: Vec::new(),
             given_up: Vec::new(),
             incarnations: HashMap::new(),
+            staged: HashMap::new(),
             keys: 0,
             bytes: 0,
             longest: 0,
@@ -186,13 +190,13 @@ impl Keydir {
         self.applied = applied;
     }
 
-    /// Applies a put. One that is already expired deletes.
+    /// Applies a put. One that is already expired deletes, unless its slot is being imported.
     pub(crate) fn put(&mut self, new: &NewEntry<'_>) {
         if let Some(incarnation) = new.incarnation {
             let known = self.incarnations.entry(new.slot).or_insert(0);
             *known = incarnation.max(*known);
         }
-        if new.expire_at.is_some_and(|at| at <= self.time) {
+        if new.expire_at.is_some_and(|at| at <= self.time) && !self.staged.contains_key(&new.slot) {
             self.delete(new.slot, new.hash, new.key, new.lsn);
             return;
         }
@@ -253,6 +257,7 @@ impl Keydir {
         let Some(block) = self.blocks.get_mut(slot.index() / BLOCK_ROWS).and_then(Option::as_mut) else { return };
         let Some(row) = block.get_mut(slot.index() % BLOCK_ROWS) else { return };
         if row.keys() > 0 {
+            self.staged.entry(slot).and_modify(Vec::clear);
             let row = mem::take(row);
             self.keys -= row.keys();
             self.bytes -= row.bytes();
@@ -273,7 +278,11 @@ impl Keydir {
     fn reap_expired(&mut self, budget: usize) {
         for _ in 0..budget {
             let Some(due) = self.expiries.first_entry().filter(|due| due.key().at <= self.time) else { return };
-            let (Expiry { at, slot, hash }, _) = due.remove_entry();
+            let (expiry, keys) = due.remove_entry();
+            if self.put_aside(expiry, keys) {
+                continue;
+            }
+            let Expiry { at, slot, hash } = expiry;
             // Whatever of this hash is due goes; that two keys share a hash does not matter.
             while let Some(block) = self.blocks.get_mut(slot.index() / BLOCK_ROWS).and_then(Option::as_mut)
                 && let Some(row) = block.get_mut(slot.index() % BLOCK_ROWS)

@@ -34,6 +34,7 @@
 mod applied;
 mod batch;
 mod checksum;
+mod copying;
 mod directory;
 mod engine;
 mod error;
@@ -55,6 +56,7 @@ mod written;
 
 pub use applied::Applied;
 pub use batch::{BATCH_BYTES_MAX, BatchBuilder, BatchStart, Checkpoint, EncodeError};
+pub use copying::{CopyCursor, CopyPiece};
 pub use directory::{assign_storage, discard, identity};
 pub use engine::Engine;
 pub use error::{AppendError, DirectoryError, FlushError, LogError, OpenError, ReadError, ReadLogError};

@@ -10,7 +10,7 @@ use simplekv_types::{GroupTime, Lsn, Slot};
 
 use crate::engine::Shared;
 use crate::error::ReadError;
-use crate::keydir::{Entry, Keydir, Location, Source};
+use crate::keydir::{Entry, Keydir, Location, RecordBytes, Source};
 use crate::record::{BadRecord, Layout, ValueType};
 
 /// A key's value with what belongs to it.
@@ -207,8 +207,7 @@ impl ReadGuard<'_> {
     /// [`ReadError`]; never anything that was not written.
     pub fn element_value(&self, slot: Slot, place: Place) -> Result<Bytes, ReadError> {
         let Place { segment, offset, length, lsn } = place;
-        let source = self.keydir.source(segment).expect("a live record's segment is known");
-        read_value(source, Location { segment, offset, length }, slot, lsn)
+        read_value(self.segment(segment), Location { segment, offset, length }, slot, lsn)
     }
 
     /// The greatest number that a life of a collection in the slot has had.
@@ -241,7 +240,7 @@ impl ReadGuard<'_> {
             cursor,
             limit,
             |key| self.shared.hasher.hash(key),
-            |entry| {
+            |_, entry| {
                 if entry.is_visible(self.keydir.time()) {
                     show(entry.key(), self.located(slot, entry));
                 }
@@ -282,7 +281,25 @@ impl ReadGuard<'_> {
     }
 
     fn source(&self, entry: &Entry) -> &Arc<Source> {
-        self.keydir.source(entry.location().segment).expect("a live record's segment is known")
+        self.segment(entry.location().segment)
+    }
+
+    /// Where the records of a segment with live ones are read from.
+    pub(crate) fn segment(&self, segment: u32) -> &Arc<Source> {
+        self.keydir.source(segment).expect("a live record's segment is known")
+    }
+
+    /// About `limit` keys of a slot from a place in the order of scans on, expired or not, by place and then by key; and the place to go
+    /// on with, `None` at the end.
+    pub(crate) fn places(&self, slot: Slot, from: u32, limit: usize) -> (Vec<(u32, &Entry)>, Option<u32>) {
+        let mut found = Vec::new();
+        let Some(table) = self.keydir.slot(slot) else { return (found, None) };
+        let hash = |key: &[u8]| self.shared.hasher.hash(key);
+        let next = table.scan(from, limit, hash, |place, entry| found.push((place, entry)));
+        found.sort_unstable_by(|(one, first), (other, second)| {
+            one.cmp(other).then_with(|| first.key().cmp(second.key()))
+        });
+        (found, next)
     }
 }
 
@@ -305,6 +322,17 @@ impl Located {
 
 /// Reads the record `lsn` and takes its value out.
 fn read_value(source: &Source, location: Location, slot: Slot, lsn: Lsn) -> Result<Bytes, ReadError> {
+    let (bytes, value_begins) = read_record(source, location, slot, lsn)?;
+    Ok(bytes.into_bytes_from(value_begins))
+}
+
+/// Reads and verifies the record `lsn`; and tells where its value begins.
+pub(crate) fn read_record(
+    source: &Source,
+    location: Location,
+    slot: Slot,
+    lsn: Lsn,
+) -> Result<(RecordBytes<'_>, usize), ReadError> {
     let (segment, offset) = (u64::from(location.segment), u64::from(location.offset));
     let corrupt = |reason| ReadError::Corrupt { segment, offset, slot, lsn, reason };
     let bytes = source.read(location).map_err(|error| match error.kind() {
@@ -315,7 +343,6 @@ fn read_value(source: &Source, location: Location, slot: Slot, lsn: Lsn) -> Resu
     if layout.lsn != lsn || layout.length != location.length as usize {
         return Err(ReadError::Misplaced { segment, offset, slot, lsn, found: layout.lsn });
     }
-    let value = layout.value().map_err(corrupt)?;
-    let value_begins = layout.length - value.len();
-    Ok(bytes.into_bytes_from(value_begins))
+    let value_begins = layout.length - layout.value().map_err(corrupt)?.len();
+    Ok((bytes, value_begins))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use simplekv_collections::{Label, score_in};
 use simplekv_types::limits::BATCH_RECORDS_MAX;
-use simplekv_types::{Batch, Lsn, Slot};
+use simplekv_types::{Batch, Lsn, Slot, SlotRange};
 
 use crate::applied::Applied;
 use crate::batch::BATCH_BYTES_MAX;
@@ -14,7 +14,7 @@ use crate::key_hash::KeyHasher;
 use crate::keydir::{ElementChange, Keydir, Location, NewEntry};
 use crate::log::FramePlace;
 use crate::pending::Item;
-use crate::record::{BadRecord, Layout, Put, Record, ValueType, kind};
+use crate::record::{BadRecord, Layout, Put, Record, SlotChangeKind, ValueType, kind};
 
 /// For so many records at a time the keydir's memory is fetched before the first is applied.
 const TOUCHED_AHEAD: usize = 32;
@@ -79,6 +79,24 @@ fn check_collection(record: &Record<'_>) -> Result<(), BadRecord> {
             _ => Ok(()),
         },
         _ => Ok(()),
+    }
+}
+
+/// What a change of whole slots means to one of them.
+fn change_slot(keydir: &mut Keydir, change: SlotChangeKind, slot: Slot) {
+    match change {
+        SlotChangeKind::ImportBegin => keydir.begin_import(slot),
+        SlotChangeKind::Own => keydir.end_import(slot),
+        SlotChangeKind::Clear => keydir.clear(slot),
+        SlotChangeKind::ImportAbort | SlotChangeKind::Drop | SlotChangeKind::Reconcile => {
+            keydir.clear(slot);
+            keydir.end_import(slot);
+        }
+        SlotChangeKind::ImportCursor
+        | SlotChangeKind::ImportReady
+        | SlotChangeKind::Fence
+        | SlotChangeKind::Unfence
+        | SlotChangeKind::Pin => (),
     }
 }
 
@@ -189,10 +207,12 @@ impl PendingBatch {
                 keydir.delete(layout.slot().expect("the record was verified"), item.hash, layout.key, layout.lsn);
             }
             _ => {
-                if let Ok(Record::Slots(change)) = layout.record()
-                    && change.kind.clears()
-                {
-                    change.slots.iter().flat_map(|range| range.iter()).for_each(|slot| keydir.clear(slot));
+                if let Ok(Record::Slots(change)) = layout.record() {
+                    change
+                        .slots
+                        .iter()
+                        .flat_map(SlotRange::iter)
+                        .for_each(|slot| change_slot(keydir, change.kind, slot));
                 }
             }
         }

@@ -108,13 +108,13 @@ impl SlotTable {
     }
 
     /// Shows about `limit` entries from `cursor` on in scan order, and at least one if there is any; returns where to go on, `None`
-    /// at the end. Every entry that stays in the table from the first call to the last is shown once.
-    pub(crate) fn scan(
-        &self,
+    /// at the end. Every entry that stays in the table from the first call to the last is shown once, with its place.
+    pub(crate) fn scan<'a>(
+        &'a self,
         cursor: u32,
         limit: usize,
         rehash: impl Fn(&[u8]) -> u64,
-        mut show: impl FnMut(&Entry),
+        mut show: impl FnMut(u32, &'a Entry),
     ) -> Option<u32> {
         let mut cursor = cursor;
         let mut left = limit.max(1);
@@ -130,7 +130,7 @@ impl SlotTable {
                 if left == 0 && shown != Some(order) {
                     return Some(order);
                 }
-                show(entry);
+                show(order, entry);
                 shown = Some(order);
                 left = left.saturating_sub(1);
             }

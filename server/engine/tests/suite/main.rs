@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed, helpers included")]
 
 mod append;
+mod copying;
 mod corruption;
 mod crash_points;
 mod directory;
