@@ -235,6 +235,7 @@ impl Shared {
             return Err(routing.not_leader(slot, group, self.node()));
         }
         let Some(share) = self.share(shares, group) else { return Err(routing.moved(slot)) };
+        self.load().note(&operation.command, slot);
         // A client says what its session has seen only where that counts.
         let is_floor = |session: &&Seen| matches!(session, Seen::Of(_)) || !operation.policy.is_linearizable();
         let session = operation.session.as_ref().filter(|_| !wrote && !anyone).filter(is_floor);

@@ -17,6 +17,7 @@ mod hosted;
 mod http;
 mod identity;
 mod keyspace;
+mod load;
 pub mod logging;
 mod membership;
 mod metrics;

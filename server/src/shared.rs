@@ -19,6 +19,7 @@ use crate::channels::{Channels, Said};
 use crate::clock;
 use crate::config::{Config, Limits};
 use crate::hosted::Hosted;
+use crate::load::Load;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
 use crate::waiters::Waiter;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     hosted: ArcSwap<BTreeMap<GroupId, Arc<Hosted>>>,
     in_flight: Arc<AtomicUsize>,
     metrics: Metrics,
+    load: Load,
     channels: Arc<Channels>,
     /// Takes what is said here to the other nodes. Empty before the node has started.
     spread: OnceLock<mpsc::Sender<Said>>,
@@ -71,6 +73,7 @@ impl Shared {
             hosted: ArcSwap::default(),
             in_flight: Arc::default(),
             metrics: Metrics::default(),
+            load: Load::default(),
             channels: Arc::default(),
             spread: OnceLock::new(),
             spread_room: Arc::new(Semaphore::new(SPREAD_BYTES_MAX)),
@@ -104,6 +107,11 @@ impl Shared {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What is asked of which slots and keys.
+    pub(crate) fn load(&self) -> &Load {
+        &self.load
     }
 
     /// The metadata as last seen.

@@ -7,6 +7,7 @@ use clap::{Args as Group_, Parser, Subcommand};
 use simplekv_types::{GroupId, NodeId, RecoveryPolicy, Slot};
 
 use crate::report::Assignment;
+use crate::report::load::SlotOrder;
 
 /// Looks at a simplekv cluster and changes it.
 #[derive(Debug, Parser)]
@@ -71,6 +72,10 @@ pub(crate) enum Command {
         #[arg(value_name = "manual|longest")]
         policy: RecoveryPolicy,
     },
+    /// Which keys are read and written most, by estimate
+    HotKeys(HotKeys),
+    /// Which slots are asked or hold most, counted exactly
+    HotSlots(HotSlots),
     /// Why a group, node or slot is as it is
     #[command(subcommand)]
     Explain(Explain),
@@ -145,6 +150,26 @@ pub(crate) struct RecoverGroup {
     /// Do it without asking
     #[arg(long, visible_alias = "yes")]
     pub(crate) accept_data_loss: bool,
+}
+
+#[derive(Debug, Group_)]
+pub(crate) struct HotKeys {
+    /// At most so many keys that are read, and as many that are written
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Group_)]
+pub(crate) struct HotSlots {
+    /// At most so many slots
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// What they are put in order by
+    #[arg(long, value_name = "FIGURE", value_enum, default_value = "ops")]
+    pub(crate) by: SlotOrder,
+    /// How long operations are counted: 500ms, 10s, 5m
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
+    pub(crate) over: Duration,
 }
 
 #[derive(Clone, Debug, Subcommand)]

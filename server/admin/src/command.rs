@@ -3,6 +3,7 @@
 mod groups;
 mod health;
 mod init;
+mod load;
 mod recovery;
 
 use simplekv_proto::v1;
@@ -31,6 +32,8 @@ pub(crate) async fn run(args: &Args, output: &mut Output) -> Result<Exit, Failur
         Command::RecoverGroup(recover) => recovery::recover(&mut node, recover, args.json, output).await?,
         Command::SetRecovery { group, policy } => recovery::set_policy(&mut node, *group, *policy, output).await?,
         Command::Explain(subject) => output.data(&explain(&mut node, subject).await?)?,
+        Command::HotKeys(asked) => load::hot_keys(&mut node, asked, output).await?,
+        Command::HotSlots(asked) => load::hot_slots(&mut node, asked, output).await?,
         Command::Health(_) => (),
     }
     Ok(Exit::Ok)

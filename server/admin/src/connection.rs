@@ -73,6 +73,11 @@ impl Connection {
         call(server, *timeout, Purpose::Change, admin.set_recovery(request)).await
     }
 
+    pub(crate) async fn load(&mut self, request: v1::LoadRequest) -> Result<v1::LoadReply, Failure> {
+        let Self { server, timeout, admin } = self;
+        call(server, *timeout, Purpose::Look, admin.load(request)).await
+    }
+
     pub(crate) async fn explain(&mut self, request: v1::ExplainRequest) -> Result<v1::ExplainReply, Failure> {
         let Self { server, timeout, admin } = self;
         call(server, *timeout, Purpose::Look, admin.explain(request)).await

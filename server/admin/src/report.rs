@@ -8,6 +8,8 @@ use simplekv_types::{ClusterId, GroupId, NodeId, SLOT_COUNT, Slot, SlotMap, Slot
 
 use crate::failure::Failure;
 
+pub(crate) mod load;
+
 /// How well a cluster is. The worst of what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -341,6 +343,11 @@ impl Picture {
             resp: leader.map(|leader| leader.resp.clone()),
             grpc: leader.map(|leader| leader.grpc.clone()),
         }
+    }
+
+    /// Who owns a slot.
+    pub(crate) fn group_of(&self, slot: Slot) -> Option<String> {
+        self.slots.owner(slot).map(|group| group.to_string())
     }
 
     /// The groups and where they were put.

@@ -10,6 +10,8 @@ use crate::report::{
     StatusReport, Transferred,
 };
 
+mod load;
+
 impl Render for StatusReport {
     fn render(&self, color: bool) -> String {
         let metadata = match self.metadata_reachable {

@@ -16,6 +16,8 @@ use tonic::{Request, Response, Status};
 #[derive(Debug)]
 struct FakeNode {
     status: Arc<Mutex<v1::StatusReply>>,
+    /// How often loads were asked for.
+    asked: Mutex<u64>,
 }
 
 #[tonic::async_trait]
@@ -113,6 +115,29 @@ impl Admin for FakeNode {
     async fn replicas(&self, _: Request<v1::ReplicasRequest>) -> Result<Response<v1::ReplicasReply>, Status> {
         Err(Status::unimplemented("only other nodes ask"))
     }
+
+    async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<v1::LoadReply>, Status> {
+        let request = request.into_inner();
+        let hot = |key: &'static [u8], rate| v1::HotKey {
+            key: key.into(),
+            rate,
+            excess: 2.0,
+            nodes: vec![v1::NodeRate { node: 1, rate: rate - 100.0 }, v1::NodeRate { node: 2, rate: 100.0 }],
+        };
+        let all = [hot(b"hot", 1200.0), hot(b"two\nlines", 300.0)];
+        let reads = all.into_iter().take(usize::try_from(request.keys).unwrap()).collect();
+        let mut asked = self.asked.lock().unwrap();
+        *asked += 1;
+        let slot = |slot, per_question: u64| v1::SlotLoad {
+            slot,
+            reads: 1_000 + *asked * per_question,
+            writes: 5,
+            keys: u64::from(slot) + 1,
+            bytes: 2048,
+        };
+        let slots = if request.slots { vec![slot(7, 10), slot(9, 40)] } else { Vec::new() };
+        Ok(Response::new(v1::LoadReply { slots, reads, writes: Vec::new(), unreachable: vec![3] }))
+    }
 }
 
 /// A node of a cluster of `count` that has not been created; returns its address and what it answers to `status`.
@@ -127,7 +152,7 @@ async fn fake_node(count: u32) -> (String, Arc<Mutex<v1::StatusReply>>) {
     let status = Arc::new(Mutex::new(reply));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let service = AdminServer::new(FakeNode { status: Arc::clone(&status) });
+    let service = AdminServer::new(FakeNode { status: Arc::clone(&status), asked: Mutex::default() });
     let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     (address, status)
@@ -296,4 +321,41 @@ async fn json_is_one_document_and_errors_stay_on_stderr() {
     let (code, said, complaint) = admin(&node, "slots --group g9 --json").await;
     assert_eq!((code, said.as_str()), (1, ""));
     assert!(complaint.contains("there is no group g9"), "{complaint}");
+}
+
+#[tokio::test]
+async fn hot_keys_are_shown_with_who_is_asked_for_them() {
+    let (node, _) = fake_node(3).await;
+    let (code, said, complaint) = admin(&node, "hot-keys").await;
+    assert_eq!((code, complaint.as_str()), (0, ""));
+    assert_eq!(
+        said,
+        "      OPS/S  AT MOST LESS   SLOT  NODES           KEY\n\
+         read   1200             2   6093  n1:1100,n2:100  hot\n\
+         read    300             2  15810  n1:200,n2:100   two\\nlines\n\
+         without what is asked of n3, which did not answer\n"
+    );
+    let (code, said, _) = admin(&node, "hot-keys --limit 1 --json").await;
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, document["reads"].as_array().unwrap().len()), (0, 1));
+    assert_eq!((&document["reads"][0]["key_base64"], &document["unreachable"][0]), (&"aG90".into(), &"n3".into()));
+    assert_eq!(admin(&node, "hot-keys --limit 0").await.0, 2);
+}
+
+#[tokio::test]
+async fn hot_slots_are_what_was_asked_between_two_looks() {
+    let (node, _) = fake_node(3).await;
+    let (code, said, complaint) = admin(&node, "hot-slots --over 10ms --json").await;
+    assert_eq!((code, complaint.as_str()), (0, ""));
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let reads: Vec<(u64, u64)> = document["slots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|slot| (slot["slot"].as_u64().unwrap(), slot["reads"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(reads, [(9, 40), (7, 10)]);
+    let (code, said, _) = admin(&node, "hot-slots --over 10ms --by keys --limit 1").await;
+    assert_eq!((code, said.lines().nth(1).map(|line| line.starts_with("   9"))), (0, Some(true)), "{said}");
+    assert_eq!(admin(&node, "hot-slots --by heat").await.0, 2);
 }

@@ -20,6 +20,7 @@ use crate::{controller, http, remains};
 
 mod explain;
 mod findings;
+mod load;
 mod recovery;
 
 /// How long another node may take to answer.
@@ -339,6 +340,15 @@ impl Admin for AdminService {
     async fn replicas(&self, _: Request<v1::ReplicasRequest>) -> Result<Response<v1::ReplicasReply>, Status> {
         let replicas = self.own_replicas().await;
         Ok(Response::new(v1::ReplicasReply { node: self.shared.node().0, replicas }))
+    }
+
+    async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<v1::LoadReply>, Status> {
+        let request = request.into_inner();
+        let reply = match request.own {
+            true => load::own(&self.shared, request),
+            false => load::all(&self.shared, &self.shared.view(), request).await,
+        };
+        Ok(Response::new(reply))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use simplekv_resp::decode::Frame;
 use simplekv_tests::{Cluster, RespConnection, Shape};
+use simplekv_types::{ReadPolicy, Slot};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -76,6 +77,45 @@ async fn a_thousand_readers_share_round_trips_and_every_one_reads_what_is_true()
     assert!(acknowledged.load(Ordering::SeqCst) > 0 && on_the_wire > 0);
     assert!(on_the_wire as f64 <= 2.0 * round_trips + 2.0, "{on_the_wire} GETs in {round_trips:.0} round trips");
     assert!(on_the_wire * 10 <= READERS * READS, "only ten times as many reads as GETs");
+}
+
+/// Read on all replicas, it is one key all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn hot_keys_and_slots_are_told_from_the_rest() {
+    let cluster = Cluster::start(&Shape::six_nodes()).await.unwrap();
+    let kv = client(&cluster).await;
+    kv.set("hot", "value").await.unwrap();
+    let mut clients = JoinSet::new();
+    for number in 0..8_u32 {
+        let kv = kv.clone();
+        clients.spawn(async move {
+            for round in 0..1000_u32 {
+                // As a command, since GETs of one key at the same time are sent once.
+                kv.cmd("GET").key("hot").read(ReadPolicy::Linearizable).await.unwrap();
+                if round % 4 == 0 {
+                    kv.set(format!("cold{number}-{round}"), "v").await.unwrap();
+                }
+            }
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    let admin = cluster.admin().unwrap();
+    let keys = admin.json("hot-keys").await.unwrap();
+    let first = &keys["reads"][0];
+    assert_eq!(first["key"], "hot", "{keys}");
+    assert!(first["nodes"].as_object().unwrap().len() > 1, "followers are asked as well: {keys}");
+
+    let slot = Slot::of_key(b"hot").number();
+    let slots = admin.json("hot-slots --by reads --limit 1 --over 1ms").await.unwrap();
+    // Nobody reads any more: what a slot was asked is over, what it holds is not.
+    assert_eq!(slots["slots"].as_array().unwrap().len(), 0, "{slots}");
+    let slots = admin.json("hot-slots --by keys --limit 16384 --over 1ms").await.unwrap();
+    let all = slots["slots"].as_array().unwrap();
+    let keys: u64 = all.iter().map(|slot| slot["keys"].as_u64().unwrap()).sum();
+    assert_eq!(keys, 2001, "every key is counted once");
+    assert!(all.iter().any(|found| found["slot"] == slot), "{slots}");
 }
 
 /// The shortest of many; a round trip under load takes longer.
