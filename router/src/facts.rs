@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use simplekv_client::{Group, Node, NodeId, Topology};
 use simplekv_resp::Facts;
 use simplekv_resp::control::Credentials;
-use simplekv_resp::facts::{ClusterFacts, InfoFacts, Mode, RoleFacts, Verdict};
+use simplekv_resp::facts::{
+    ClusterFacts, GroupFacts, InfoFacts, Mode, NodeFacts, RoleFacts, Verdict, group_id, node_id,
+};
 
 use crate::metrics::client_stats;
 use crate::shared::Shared;
@@ -21,6 +24,32 @@ pub(crate) struct RouterFacts<'a> {
 pub(crate) fn now_micros() -> u64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What the client knows of the cluster. Of the groups' logs it knows nothing.
+fn places(topology: &Topology) -> ClusterFacts {
+    let nodes = topology.nodes();
+    let place = |node: &NodeId| nodes.iter().position(|known| known.id == *node);
+    let node = |node: &Node| {
+        let (host, port) = node.addresses.resp.rsplit_once(':').unwrap_or_default();
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let id = node_id(topology.cluster(), node.id);
+        NodeFacts { id, host, port: port.parse().unwrap_or(0), is_up: node.live }
+    };
+    let ranges = topology.ranges();
+    let group = |group: &Group| GroupFacts {
+        id: group_id(topology.cluster(), group.id),
+        slots: ranges.iter().filter(|(_, owner)| *owner == group.id).map(|(range, _)| *range).collect(),
+        leader: group.leader.as_ref().and_then(place),
+        followers: group.in_sync.iter().filter(|node| Some(**node) != group.leader).filter_map(place).collect(),
+        epoch: group.epoch.0,
+        log_end: 0,
+    };
+    ClusterFacts {
+        myself: 0,
+        nodes: nodes.iter().map(node).collect(),
+        groups: topology.groups().iter().map(group).collect(),
+    }
 }
 
 impl Facts for RouterFacts<'_> {
@@ -63,6 +92,12 @@ impl Facts for RouterFacts<'_> {
     /// A router is no place to ask: its clients need not know where anything is.
     fn cluster(&self) -> Option<ClusterFacts> {
         None
+    }
+
+    fn places(&self) -> Option<ClusterFacts> {
+        let topology = self.shared.client.topology();
+        let topology = topology.borrow();
+        (!topology.is_unknown()).then(|| places(&topology))
     }
 
     fn check(&self, _credentials: &Credentials) -> Verdict {

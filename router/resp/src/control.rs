@@ -198,6 +198,11 @@ pub enum ClientCommand {
     },
     /// TOKEN: what the connection has seen so far.
     Token,
+    /// ROUTE: where a key is.
+    Route {
+        /// The key.
+        key: Bytes,
+    },
 }
 
 /// What CLIENT SETINFO sets.

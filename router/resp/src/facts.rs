@@ -239,6 +239,11 @@ pub trait Facts {
     /// The cluster; `None` if this is no place to ask.
     fn cluster(&self) -> Option<ClusterFacts>;
 
+    /// The cluster for people who ask where a key is, also where clients are not to find their way by it.
+    fn places(&self) -> Option<ClusterFacts> {
+        self.cluster()
+    }
+
     /// Judges a password.
     fn check(&self, credentials: &Credentials) -> Verdict;
 

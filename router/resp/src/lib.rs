@@ -19,6 +19,7 @@ mod inline;
 pub mod number;
 mod parser;
 mod reference;
+mod route;
 mod scatter;
 pub mod session;
 pub mod syntax;

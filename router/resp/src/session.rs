@@ -14,7 +14,7 @@ use crate::control::{ClientCommand, Control, Credentials, Hello, LibraryAttribut
 use crate::encode::Protocol;
 use crate::facts::{Facts, REDIS_VERSION, RoleFacts, Verdict};
 use crate::table::{Flags, Spec};
-use crate::{info, reference, views};
+use crate::{info, reference, route, views};
 
 mod server;
 mod subscriptions;
@@ -360,6 +360,9 @@ impl Session {
                 Reply::Ok
             }
             ClientCommand::Token => Reply::text(self.token.to_string()),
+            ClientCommand::Route { key } => {
+                facts.places().map_or(Reply::Error(route::UNKNOWN), |places| route::answer(key, &places))
+            }
             ClientCommand::NoEvict(_) | ClientCommand::NoTouch(_) | ClientCommand::Reply(_) => Reply::Ok,
         }
     }

@@ -194,6 +194,10 @@ pub(crate) fn token(_words: &mut Words<'_>) -> Parsed {
     client(ClientCommand::Token)
 }
 
+pub(crate) fn route(words: &mut Words<'_>) -> Parsed {
+    client(ClientCommand::Route { key: words.word()? })
+}
+
 /// `… HELP` of any command with subcommands.
 pub(crate) fn help(words: &mut Words<'_>) -> Parsed {
     control(Control::Help { of: words.spec.name.split('|').next().unwrap_or_default() })

@@ -112,6 +112,15 @@ const CLIENT_SPECS: &[Spec] = &[
         "",
         "Answers what the connection has seen, for CLIENT READ SESSION. Only simplekv has it.",
     ),
+    Spec::new("client|route", 3, CLIENT, Keys::NONE, parse::route)
+        .doc(
+            CONNECTION,
+            "1.0.0",
+            "key",
+            "Answers a key's slot, its group, and the group's in-sync replicas. Only simplekv has it.",
+        )
+        .complexity("O(N) in the number of groups")
+        .tips(&["nondeterministic_output"]),
     Spec::new("client|help", 2, ALWAYS, Keys::NONE, parse::help).doc(
         CONNECTION,
         "5.0.0",

@@ -78,7 +78,7 @@ const NEWER: &[&str] =
     &["client|setinfo", "client|no-touch", "cluster|myshardid", "cluster|slot-stats", "delex", "delifeq"];
 
 /// Commands of ours that no Redis knows.
-const OURS: &[&str] = &["client|read", "client|token", "atomic", "object|version"];
+const OURS: &[&str] = &["client|read", "client|token", "client|route", "atomic", "object|version"];
 
 /// Rows that differ on purpose.
 const DIFFERENT: &[(&str, &str)] = &[
