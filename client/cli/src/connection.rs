@@ -1,4 +1,4 @@
-//! The connection to a router or node: one request, one reply.
+//! The connection to a router or node.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -55,8 +55,14 @@ pub(crate) enum ConnectionError {
     /// The request was sent; a write may have been done.
     #[error("the connection to {server} was lost, the command may have been executed: {reason}")]
     Lost { server: Server, reason: io::Error },
+    /// While nothing was asked, between MULTI and EXEC.
+    #[error("the connection to {server} was closed, and with it the transaction")]
+    Closed { server: Server },
     #[error("{server} does not speak the Redis protocol: {reason}")]
     Foreign { server: Server, reason: ReplyError },
+    /// What a new connection is to begin with; the command itself was not sent.
+    #[error("{server} refuses {request}: {reason}")]
+    Refused { server: Server, request: String, reason: String },
 }
 
 fn advice(reason: &io::Error) -> &'static str {
@@ -94,29 +100,69 @@ impl Connection {
         !is_blocking || !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Asks something that has to be answered with anything but an error.
+    pub(crate) fn begin_with(&mut self, words: &[Bytes]) -> Result<(), ConnectionError> {
+        let Frame::Error(reason) = self.ask(words)? else { return Ok(()) };
+        let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+        let (request, reason) = (words.join(" "), String::from_utf8_lossy(&reason).into_owned());
+        Err(ConnectionError::Refused { server: self.server.clone(), request, reason })
+    }
+
+    /// One request, and its reply.
     pub(crate) fn ask(&mut self, words: &[Bytes]) -> Result<Frame, ConnectionError> {
+        self.tell(words)?;
+        self.answer()
+    }
+
+    pub(crate) fn tell(&mut self, words: &[Bytes]) -> Result<(), ConnectionError> {
         let mut out = BytesMut::new();
         encode::request(words, &mut out);
-        self.stream.write_all(&out).map_err(|reason| self.lost(reason))?;
+        self.stream.write_all(&out).map_err(|reason| self.lost(reason))
+    }
+
+    /// The next reply. What the other side says unasked is passed over.
+    pub(crate) fn answer(&mut self) -> Result<Frame, ConnectionError> {
+        loop {
+            match self.next()? {
+                Frame::Push(_) => (),
+                frame => return Ok(frame),
+            }
+        }
+    }
+
+    /// Whatever comes next.
+    pub(crate) fn next(&mut self) -> Result<Frame, ConnectionError> {
         loop {
             match self.decoder.next(&mut self.input) {
-                // Not an answer to anything we asked.
-                Ok(Some(Frame::Push(_))) => continue,
                 Ok(Some(frame)) => return Ok(frame),
                 Ok(None) => (),
                 Err(reason) => return Err(ConnectionError::Foreign { server: self.server.clone(), reason }),
             }
-            let mut bytes = vec![0; READ_BYTES];
-            match self.stream.read(&mut bytes) {
+            let start = self.input.len();
+            self.input.resize(start + READ_BYTES, 0);
+            let read = self.stream.read(self.input.get_mut(start..).unwrap_or_default());
+            self.input.truncate(start + read.as_ref().map_or(0, |count| *count));
+            match read {
                 Ok(0) => return Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
-                Ok(count) => self.input.extend_from_slice(bytes.get(..count).unwrap_or_default()),
+                Ok(_) => (),
                 Err(reason) if reason.kind() == io::ErrorKind::Interrupted => (),
                 Err(reason) => return Err(self.lost(reason)),
             }
         }
     }
 
-    fn lost(&self, reason: io::Error) -> ConnectionError {
+    /// Another hand on the same connection, to write with while replies are read.
+    pub(crate) fn writer(&self) -> Result<TcpStream, ConnectionError> {
+        self.stream.try_clone().map_err(|reason| self.lost(reason))
+    }
+
+    /// Answers are waited for so long from here on; `None` for ever.
+    pub(crate) fn set_patience(&mut self, patience: Option<Duration>) -> Result<(), ConnectionError> {
+        self.patience = patience;
+        self.stream.set_read_timeout(patience).map_err(|reason| self.lost(reason))
+    }
+
+    pub(crate) fn lost(&self, reason: io::Error) -> ConnectionError {
         let reason = match (reason.kind(), self.patience) {
             // What systems say when a socket's time is up, and neither tells anybody what happened.
             (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, Some(patience)) => {

@@ -1,14 +1,21 @@
 //! Help, from the command table.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use simplekv_resp::table::{self, Spec, TABLE};
+
+use crate::directive::{self, About};
 
 /// What `help` answers: for a command, what it does and takes; for a group of commands, their list; else an overview.
 pub(crate) fn text(about: &[String]) -> String {
     let Some(topic) = about.first() else { return overview() };
     if let Some(group) = topic.strip_prefix('@') {
         return group_of(group);
+    }
+    if let Some(about) = directive::find(topic) {
+        let title = format!("{} {}", about.name, About::shown(about.syntax));
+        return format!("{}\n  {}", title.trim_end(), about.summary);
     }
     let full = about.join("|");
     match table::find_full(full.as_bytes()).or_else(|| table::find(topic.as_bytes())) {
@@ -17,19 +24,34 @@ pub(crate) fn text(about: &[String]) -> String {
     }
 }
 
+/// The groups of commands, each with its `@`.
+pub(crate) fn groups() -> Vec<&'static str> {
+    static GROUPS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let mut groups: Vec<String> = TABLE.iter().map(|spec| format!("@{}", spec.group.name())).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    });
+    GROUPS.iter().map(String::as_str).collect()
+}
+
 fn overview() -> String {
-    let mut groups: Vec<&str> = TABLE.iter().map(|spec| spec.group.name()).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    let groups: Vec<String> = groups.into_iter().map(|group| format!("@{group}")).collect();
-    format!(
+    let mut text = format!(
         "help COMMAND    what a command does and takes\n\
          help @GROUP     the commands of a group: {}\n\
          clear           empties the screen\n\
          exit            leaves (so does Ctrl-D)\n\
-         Words are separated by blanks; \"…\" holds blanks and escapes (\\n, \\x41), '…' only blanks.",
-        groups.join(" ")
-    )
+         Tab completes names and options; Ctrl-C gives up a line, Alt-Enter begins another.\n\
+         Words are separated by blanks; \"…\" holds blanks and escapes (\\n, \\x41), '…' only blanks.\n\
+         A line that begins with a blank, or names a password, is not kept in the history.\n\
+         For the command line itself:",
+        groups().join(" ")
+    );
+    for about in &directive::ALL {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n{:15} {}", about.name, about.summary);
+    }
+    text
 }
 
 fn group_of(group: &str) -> String {
@@ -50,7 +72,14 @@ fn group_of(group: &str) -> String {
 
 fn command(spec: &Spec) -> String {
     let mut text = format!("{} {}", title(spec), spec.syntax).trim_end().to_owned();
-    let _ = write!(text, "\n  {}\n  group: @{}, cost: {}", spec.summary, spec.group.name(), spec.complexity);
+    let _ = write!(
+        text,
+        "\n  {}\n  group: @{}, since: {}, cost: {}",
+        spec.summary,
+        spec.group.name(),
+        spec.since,
+        spec.complexity
+    );
     for sub in spec.subcommands {
         let _ = write!(text, "\n  {:24} {}", format!("{} {}", title(sub), sub.syntax).trim_end(), sub.summary);
     }
@@ -60,18 +89,6 @@ fn command(spec: &Spec) -> String {
 /// A command's name as it is typed.
 pub(crate) fn title(spec: &Spec) -> String {
     spec.name.replace('|', " ").to_ascii_uppercase()
-}
-
-/// The arguments a line still lacks, if all of it so far is a command's name and a blank.
-pub(crate) fn missing_arguments(line: &str) -> Option<&'static str> {
-    let name = line.strip_suffix(' ')?;
-    let words: Vec<&str> = name.split_whitespace().collect();
-    let spec = match words.as_slice() {
-        [command] => table::find(command.as_bytes())?,
-        [command, sub] => table::find_full(format!("{command}|{sub}").as_bytes())?,
-        _ => return None,
-    };
-    (!spec.syntax.is_empty()).then_some(spec.syntax)
 }
 
 #[cfg(test)]
@@ -93,10 +110,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_followed_by_a_blank_is_told_its_arguments() {
-        assert_eq!(missing_arguments("get "), Some("key"));
-        assert_eq!(missing_arguments("get"), None);
-        assert_eq!(missing_arguments("get k "), None);
-        assert!(missing_arguments("client setname ").is_some());
+    fn help_knows_what_begins_with_a_colon() {
+        assert_eq!(help(":route").lines().next(), Some(":route KEY"));
+        assert!(help("").contains("\n:session "));
+    }
+
+    #[test]
+    fn every_command_and_group_has_help() {
+        for spec in TABLE.iter().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands)) {
+            let text = help(&spec.name.replace('|', " "));
+            assert!(text.starts_with(&title(spec)) && text.contains(spec.summary), "{text}");
+        }
+        for group in groups() {
+            assert!(!help(group).starts_with("there is no"), "{group}");
+        }
     }
 }

@@ -36,13 +36,47 @@ pub(crate) fn is_open(line: &str) -> bool {
     quote.is_some()
 }
 
+/// A line that is being typed, as far as its words go: those that are complete, and the one that has been begun, which may be empty.
+/// Quotes are left off the former and stay at the latter.
+pub(crate) fn cut(typed: &str) -> (Vec<String>, &str) {
+    let (mut words, mut word, mut start) = (Vec::new(), None::<String>, typed.len());
+    let (mut quote, mut escaped) = (None, false);
+    for (at, c) in typed.char_indices() {
+        if quote.is_none() && c.is_whitespace() {
+            words.extend(word.take());
+            continue;
+        }
+        if word.is_none() {
+            start = at;
+        }
+        let word = word.get_or_insert_default();
+        match quote {
+            _ if escaped => {
+                word.push(c);
+                escaped = false;
+            }
+            Some(_) if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            None if c == '"' || c == '\'' => quote = Some(c),
+            _ => word.push(c),
+        }
+    }
+    let begun = if word.is_some() { typed.get(start..).unwrap_or_default() } else { "" };
+    (words, begun)
+}
+
 /// Whether a line names a password.
 pub(crate) fn is_secret(line: &str) -> bool {
-    let words: Vec<String> = line.split_whitespace().take(6).map(str::to_ascii_lowercase).collect();
+    let (mut words, begun) = cut(line);
+    words.push(begun.to_owned());
+    words.iter_mut().for_each(|word| word.make_ascii_lowercase());
+    let mut others = words.iter().skip(1);
     match words.first().map(String::as_str) {
         Some("auth") => true,
-        Some("hello") => words.iter().any(|word| word == "auth"),
-        Some("acl" | "config") => words.iter().any(|word| word == "setuser" || word.contains("pass")),
+        Some("hello" | "migrate") => others.any(|word| word.starts_with("auth")),
+        // Of settings, those that name one; of users, every change.
+        Some("config") => others.any(|word| word.contains("pass") || word.contains("auth")),
+        Some("acl") => others.any(|word| word == "setuser"),
         _ => false,
     }
 }
@@ -71,13 +105,37 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_being_typed_has_words_and_a_beginning() {
+        for (typed, words, begun) in [
+            ("", vec![], ""),
+            ("ge", vec![], "ge"),
+            ("get ", vec!["get"], ""),
+            ("  set  k v", vec!["set", "k"], "v"),
+            (r#"set "a b" 'c"#, vec!["set", "a b"], "'c"),
+            (r#"set "a\" b"#, vec!["set"], r#""a\" b"#),
+            ("set \u{e4}  ", vec!["set", "\u{e4}"], ""),
+        ] {
+            let (complete, rest) = cut(typed);
+            assert_eq!((complete, rest), (words.into_iter().map(str::to_owned).collect(), begun), "{typed}");
+        }
+    }
+
+    #[test]
     fn lines_with_passwords_are_recognised() {
-        for line in
-            ["AUTH secret", " auth me secret", "hello 3 AUTH me secret", "config set requirepass x", "acl setuser x"]
-        {
+        for line in [
+            "AUTH secret",
+            " auth me secret",
+            "\"auth\" secret",
+            "auth 'sec",
+            "hello 3 AUTH me secret",
+            "hello 3 setname x auth me secret",
+            "config set requirepass x",
+            "CONFIG SET maxmemory 0 timeout 5 masterauth x",
+            "acl setuser x",
+        ] {
             assert!(is_secret(line), "{line}");
         }
-        for line in ["get auth", "hello 3", "set password x", ""] {
+        for line in ["get auth", "hello 3", "set password x", "acl whoami", "config get maxmemory", ""] {
             assert!(!is_secret(line), "{line}");
         }
     }

@@ -8,11 +8,10 @@ use reedline::{
     KeyModifiers, MenuBuilder, Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline,
     ReedlineEvent, ReedlineMenu, Signal, Span, Suggestion, ValidationResult, Validator, default_emacs_keybindings,
 };
-use simplekv_resp::table::TABLE;
 
 use crate::history::Discreet;
 use crate::session::{Session, Step};
-use crate::{help, line};
+use crate::{completion, line};
 
 const MENU: &str = "commands";
 
@@ -27,7 +26,7 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
     }
     let mut editor = editor()?;
     loop {
-        let prompt = Address(session.server().to_string());
+        let prompt = Address(session.prompt());
         let step = match editor.read_line(&prompt)? {
             Signal::Success(line) => session.run_line(line.as_bytes()),
             Signal::CtrlD => Some(Step::Exit),
@@ -38,6 +37,14 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
             Some(Step::Said { mut text, .. }) => {
                 text.push(b'\n');
                 out.write_all(&text)?;
+            }
+            Some(Step::Listening { text }) => {
+                writeln!(out, "Listening; Ctrl-C leaves.")?;
+                // It is left only by being ended.
+                editor.sync_history()?;
+                if let Err(error) = session.listen(text, b"\n", &mut out) {
+                    writeln!(out, "(error) {error}")?;
+                }
             }
             Some(Step::Clear) => editor.clear_screen()?,
             Some(Step::Exit) => return Ok(()),
@@ -56,10 +63,13 @@ fn editor() -> anyhow::Result<Reedline> {
     let menu = ReedlineMenu::EngineCompleter(Box::new(ColumnarMenu::default().with_name(MENU)));
     Ok(Reedline::create()
         .with_history(Box::new(Discreet::open()?))
-        .with_completer(Box::new(CommandNames))
+        .with_history_exclusion_prefix(Some(" ".to_owned()))
+        .with_completer(Box::new(Names))
         .with_hinter(Box::new(Hints { history: DefaultHinter::default(), is_syntax: false }))
         .with_validator(Box::new(Quotes))
         .with_menu(menu)
+        .with_quick_completions(true)
+        .with_partial_completions(true)
         .with_edit_mode(Box::new(Emacs::new(keys))))
 }
 
@@ -89,39 +99,24 @@ impl Prompt for Address {
     }
 }
 
-/// Completes command names, and the names of subcommands.
-struct CommandNames;
+/// What the Tab key offers.
+struct Names;
 
-impl Completer for CommandNames {
+impl Completer for Names {
     fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
-        CompletionResult::fresh(suggestions(line.get(..pos).unwrap_or(line)))
+        let typed = line.get(..pos).unwrap_or(line);
+        let suggestions = completion::suggestions(typed).into_iter().map(|suggestion| Suggestion {
+            value: suggestion.word,
+            description: suggestion.about,
+            span: Span { start: suggestion.start, end: typed.len() },
+            append_whitespace: true,
+            ..Suggestion::default()
+        });
+        CompletionResult::fresh(suggestions.collect::<Vec<_>>())
     }
 }
 
-fn suggestions(typed: &str) -> Vec<Suggestion> {
-    let (rows, begun) = match typed.split_once(' ') {
-        None => (TABLE.iter().collect::<Vec<_>>(), typed),
-        Some((command, begun)) if !begun.contains(' ') => {
-            let spec = TABLE.iter().find(|spec| spec.name.eq_ignore_ascii_case(command));
-            (spec.map(|spec| spec.subcommands.iter().collect()).unwrap_or_default(), begun)
-        }
-        Some(_) => (Vec::new(), ""),
-    };
-    let start = typed.len() - begun.len();
-    let is_lower = begun.chars().any(|c| c.is_ascii_lowercase());
-    rows.into_iter()
-        .filter(|spec| spec.own_name().get(..begun.len()).is_some_and(|name| name.eq_ignore_ascii_case(begun)))
-        .map(|spec| Suggestion {
-            value: if is_lower { spec.own_name().to_owned() } else { spec.own_name().to_ascii_uppercase() },
-            description: Some(spec.summary.to_owned()),
-            span: Span { start, end: typed.len() },
-            append_whitespace: true,
-            ..Suggestion::default()
-        })
-        .collect()
-}
-
-/// Shows what a command takes as soon as its name is typed; else how the line went on the last time.
+/// Shows behind a word what is still to come, and within one how the line went on the last time.
 struct Hints {
     history: DefaultHinter,
     is_syntax: bool,
@@ -129,12 +124,13 @@ struct Hints {
 
 impl Hinter for Hints {
     fn handle(&mut self, line: &str, pos: usize, history: &dyn History, use_ansi_coloring: bool, cwd: &str) -> String {
+        let is_between_words = line.ends_with(' ');
         let from_history = self.history.handle(line, pos, history, use_ansi_coloring, cwd);
-        let syntax = help::missing_arguments(line).filter(|_| from_history.is_empty());
+        let syntax = if is_between_words || from_history.is_empty() { completion::hint(line) } else { None };
         self.is_syntax = syntax.is_some();
         match syntax {
             Some(syntax) if use_ansi_coloring => format!("\x1b[90m{syntax}\x1b[0m"),
-            Some(syntax) => syntax.to_owned(),
+            Some(syntax) => syntax,
             None => from_history,
         }
     }
@@ -155,24 +151,5 @@ struct Quotes;
 impl Validator for Quotes {
     fn validate(&self, line: &str) -> ValidationResult {
         if line::is_open(line) { ValidationResult::Incomplete } else { ValidationResult::Complete }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn completed(typed: &str) -> Vec<String> {
-        suggestions(typed).into_iter().map(|suggestion| suggestion.value).collect()
-    }
-
-    #[test]
-    fn names_are_completed_in_the_case_they_are_typed() {
-        assert_eq!(completed("ren"), ["rename", "renamenx"]);
-        assert_eq!(completed("REN"), ["RENAME", "RENAMENX"]);
-        assert!(completed("client set").contains(&"setname".to_owned()));
-        assert_eq!(suggestions("client setn")[0].span.start, 7);
-        assert!(completed("get k").is_empty());
-        assert!(completed("nosuch x").is_empty());
     }
 }

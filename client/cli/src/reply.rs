@@ -6,6 +6,8 @@ use std::io::Write as _;
 use bytes::Bytes;
 use simplekv_resp::decode::Frame;
 
+use crate::json;
+
 /// How replies look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
@@ -15,18 +17,60 @@ pub(crate) enum Style {
     Exact,
     /// As redis-cli prints them to a terminal: `(integer) 1`, `"value"`, `(nil)`.
     Redis,
+    /// As redis-cli prints them to a file: plain values, byte for byte, lists one value a line.
+    Raw,
+    /// One JSON document.
+    Json,
 }
 
 /// The reply to a command, without an end of line.
 pub(crate) fn render(words: &[Bytes], frame: &Frame, style: Style) -> Vec<u8> {
-    if style != Style::Redis
-        && let Some(text) = in_words(words, frame)
-    {
-        return text.into();
-    }
     let mut text = Vec::new();
-    write(&mut text, frame, style, 0);
+    match style {
+        Style::Json => return json::text(frame),
+        Style::Raw => plain(&mut text, frame),
+        Style::Redis => write(&mut text, frame, style, 0),
+        Style::Words | Style::Exact => match in_words(words, frame) {
+            Some(words) => return words.into(),
+            None => write(&mut text, frame, style, 0),
+        },
+    }
     text
+}
+
+/// What we have to say about an error of our own.
+pub(crate) fn complaint(code: &str, message: &str, style: Style) -> Vec<u8> {
+    match style {
+        Style::Json => json::complaint(code, message),
+        Style::Raw => message.as_bytes().to_vec(),
+        _ => format!("(error) {message}").into_bytes(),
+    }
+}
+
+fn plain(text: &mut Vec<u8>, frame: &Frame) {
+    // Writing to memory does not fail.
+    let _ = match frame {
+        Frame::Status(bytes)
+        | Frame::Error(bytes)
+        | Frame::Bulk(bytes)
+        | Frame::Text(bytes)
+        | Frame::BigNumber(bytes) => text.write_all(bytes),
+        Frame::Int(number) => write!(text, "{number}"),
+        Frame::Null => Ok(()),
+        Frame::Double(number) => write!(text, "{number}"),
+        Frame::Bool(truth) => write!(text, "{truth}"),
+        Frame::Array(items) | Frame::Set(items) | Frame::Push(items) => return lines(text, items.iter()),
+        Frame::Map(pairs) => return lines(text, pairs.iter().flat_map(|(key, value)| [key, value])),
+    };
+}
+
+fn lines<'a>(text: &mut Vec<u8>, items: impl Iterator<Item = &'a Frame>) {
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            text.push(b'\n');
+        }
+        plain(text, item);
+    }
 }
 
 const NOT_FOUND: &str = "record not found";
@@ -208,7 +252,17 @@ mod tests {
     }
 
     #[test]
-    fn raw_replies_look_as_in_redis_cli() {
+    fn raw_replies_are_plain_values() {
+        let raw = |frame: Frame| render(&words("get k"), &frame, Style::Raw);
+        assert_eq!(raw(Frame::Bulk(Bytes::from_static(b"\xff\r\n"))), b"\xff\r\n");
+        assert_eq!(raw(Frame::Null), b"");
+        assert_eq!(raw(Frame::Array(vec![bulk("a"), Frame::Int(2), Frame::Null, bulk("b")])), b"a\n2\n\nb");
+        assert_eq!(raw(Frame::Map(vec![(bulk("a"), Frame::Double(1.5))])), b"a\n1.5");
+        assert_eq!(raw(Frame::Error("ERR no".into())), b"ERR no");
+    }
+
+    #[test]
+    fn replies_with_their_types_look_as_in_redis_cli() {
         let raw = |frame: Frame| String::from_utf8(render(&words("get k"), &frame, Style::Redis)).unwrap();
         assert_eq!(raw(Frame::Int(1)), "(integer) 1");
         assert_eq!(raw(Frame::Null), "(nil)");

@@ -34,11 +34,12 @@ def session(keys):
             seen += data
     prompt = f'127.0.0.1:{port}> '.encode()
     until(prompt, 0)
-    for typed, expected in keys:
+    for typed, expected, *then in keys:
         start = len(plain())
         os.write(terminal, typed)
         until(expected, start)
-        until(prompt, plain().index(expected, start))
+        # What comes after it: a prompt, unless the line is not finished.
+        until(then[0] if then else prompt, plain().index(expected, start))
     os.write(terminal, b'\x04')
     deadline = time.monotonic() + 20
     while True:
@@ -56,6 +57,17 @@ def session(keys):
 assert session([(b'set hello fortytwo\r', b'OK'), (b'get hello\r', b'\nfortytwo')]) == 0
 # The second time nothing is typed but the key that goes back.
 assert session([(b'\x1b[A\r', b'\nfortytwo')]) == 0
+# The prompt shows what reads are promised, and what may not be written down is not; Tab knows commands, Ctrl-C gives up a line.
+assert session([
+    (b':read any\r', b'\nreads are any from now on', b' any> '),
+    (b'\x20get hello\r', b'\nfortytwo', b' any> '),
+    (b'AUTH secret\r', b'\n(error)', b' any> '),
+    (b'getde\t', b'getdel', b''),
+    (b'hello\r', b'\nfortytwo', b' any> '),
+    (b'half a line', b'half a line', b''),
+    (b'\x03', b'\n', b' any> '),
+    (b':read linearizable\r', b'\nreads are linearizable from now on'),
+]) == 0
 print('fine')
 ";
 
@@ -70,5 +82,6 @@ async fn the_prompt_names_the_server_and_the_history_outlives_the_program() {
     let complained = String::from_utf8_lossy(&output.stderr);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "fine", "{complained}");
     let history = std::fs::read_to_string(state.path().join("simplekv/history")).unwrap();
-    assert_eq!(history.lines().collect::<Vec<_>>(), ["set hello fortytwo", "get hello"]);
+    let kept = ["set hello fortytwo", "get hello", ":read any", "getdel hello", ":read linearizable"];
+    assert_eq!(history.lines().collect::<Vec<_>>(), kept);
 }
