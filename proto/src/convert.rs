@@ -1,14 +1,16 @@
 //! Wire to vocabulary and back.
 
 mod failure;
+mod kv;
 mod peer;
 mod request;
 mod status;
 mod value;
 
+pub use kv::{Answer, Call};
 pub use peer::election_sender;
 pub use request::{client_id, cluster_id};
-pub use status::{failure_in_details, status_details};
+pub use status::{failure_in_details, status_of};
 
 /// Why a message from the wire was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +39,9 @@ pub enum Malformed {
     /// Values are nested deeper than any reply is.
     #[error("values are nested more than {0} deep")]
     TooDeep(usize),
+    /// What should be a session token is none.
+    #[error(transparent)]
+    Token(#[from] simplekv_types::InvalidToken),
 }
 
 fn id128(field: &'static str, bytes: &[u8]) -> Result<u128, Malformed> {

@@ -9,8 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use simplekv_meta::Records;
-use simplekv_proto::v1;
-use simplekv_proto::v1::admin_server::AdminServer;
+use simplekv_proto::v1::admin_server::{self, AdminServer};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,7 +19,7 @@ use crate::group::Report;
 use crate::hosted::Order;
 use crate::metrics::Moment;
 use crate::rpc::admin::AdminService;
-use crate::rpc::status;
+use crate::rpc::{reflection, status};
 use crate::shared::Shared;
 
 /// How long the groups may take, all together, to tell how they are. Shorter than another node waits for the answer: one group that
@@ -31,11 +30,8 @@ const REPORT_PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, records: Records) {
     let stopping = shared.stopping().clone();
     let admin = AdminServer::new(AdminService::new(Arc::clone(&shared), records));
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
-        .build_v1()
-        .expect("the compiled descriptors are valid");
-    let grpc = tonic::service::Routes::new(admin).add_service(reflection).into_axum_router();
+    let (reflection, older) = reflection::services(&[admin_server::SERVICE_NAME]);
+    let grpc = tonic::service::Routes::new(admin).add_service(reflection).add_service(older).into_axum_router();
     let plain = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))

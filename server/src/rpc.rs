@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use simplekv_proto::v1;
-use simplekv_proto::v1::data_server::DataServer;
-use simplekv_proto::v1::kv_server::KvServer;
-use simplekv_proto::v1::replication_server::ReplicationServer;
-use simplekv_proto::v1::topology_server::TopologyServer;
+use simplekv_proto::v1::data_server::{self, DataServer};
+use simplekv_proto::v1::kv_server::{self, KvServer};
+use simplekv_proto::v1::replication_server::{self, ReplicationServer};
+use simplekv_proto::v1::topology_server::{self, TopologyServer};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
+use tonic_health::pb::health_server;
 use tonic_health::server::HealthReporter;
 use tracing::error;
 
@@ -23,6 +23,7 @@ pub(crate) mod admin;
 mod data;
 mod kv;
 mod listen;
+pub(crate) mod reflection;
 mod replication;
 pub(crate) mod status;
 mod topology;
@@ -31,6 +32,17 @@ mod topology;
 const MESSAGE_ROOM: usize = 1 << 20;
 /// Most bytes of batches in one message between replicas, with room around them.
 const PEER_MESSAGE_BYTES: usize = 640 << 20;
+
+/// What the port serves, as it says when asked.
+const SERVICES: [&str; 5] = [
+    data_server::SERVICE_NAME,
+    kv_server::SERVICE_NAME,
+    topology_server::SERVICE_NAME,
+    replication_server::SERVICE_NAME,
+    health_server::SERVICE_NAME,
+];
+/// Whose health is told: the port's as a whole, and that of the services clients use. They share their fate.
+const HEALTH_OF: [&str; 3] = ["", data_server::SERVICE_NAME, kv_server::SERVICE_NAME];
 
 /// How often health is looked at. What a group's task publishes is read by every request and announced to nobody.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
@@ -48,11 +60,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, orders: Or
     let topology = TopologyServer::new(topology::TopologyService::new(Arc::clone(&shared)));
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(tell_health(Arc::clone(&shared), reporter));
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the compiled descriptors are valid");
+    let (reflection, older_reflection) = reflection::services(&SERVICES);
     let served = Server::builder()
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
@@ -67,6 +75,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, orders: Or
         .add_service(replication)
         .add_service(health)
         .add_service(reflection)
+        .add_service(older_reflection)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping.cancelled_owned())
         .await;
     if let Err(failure) = served {
@@ -81,10 +90,15 @@ async fn tell_health(shared: Arc<Shared>, reporter: HealthReporter) {
         let serves = shared.serves(clock::now());
         if told != Some(serves) {
             told = Some(serves);
-            let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
-            reporter.set_service_status("", status).await;
+            tell(&reporter, if serves { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
         }
         tokio::time::sleep(HEALTH_INTERVAL).await;
     }
-    reporter.set_service_status("", ServingStatus::NotServing).await;
+    tell(&reporter, ServingStatus::NotServing).await;
+}
+
+async fn tell(reporter: &HealthReporter, status: ServingStatus) {
+    for service in HEALTH_OF {
+        reporter.set_service_status(service, status).await;
+    }
 }

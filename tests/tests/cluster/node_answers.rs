@@ -12,10 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
-use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb;
 
 use crate::http;
 
@@ -55,23 +52,36 @@ async fn channel(address: &str) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
-/// The services the port names when it is asked, and its health where it has that.
+/// The services a port names when it is asked, in either version of reflection.
+macro_rules! listed {
+    ($version:ident, $channel:expr) => {{
+        use pb::$version::server_reflection_client::ServerReflectionClient;
+        use pb::$version::server_reflection_request::MessageRequest;
+        use pb::$version::server_reflection_response::MessageResponse;
+        let message_request = Some(MessageRequest::ListServices(String::new()));
+        let question = pb::$version::ServerReflectionRequest { host: String::new(), message_request };
+        let asked = ServerReflectionClient::new($channel).server_reflection_info(tokio_stream::once(question)).await;
+        let answer = asked.unwrap().into_inner().message().await.unwrap().unwrap();
+        let Some(MessageResponse::ListServicesResponse(listed)) = answer.message_response else { panic!("{answer:?}") };
+        listed.service.into_iter().map(|service| service.name).collect::<Vec<String>>()
+    }};
+}
+
+/// What the port says it serves, and its health where it tells that.
 async fn services(address: &str, expected: &[&str]) {
     let channel = channel(address).await;
-    let question = ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
-    };
-    let asked = ServerReflectionClient::new(channel.clone()).server_reflection_info(tokio_stream::once(question)).await;
-    let answer = asked.unwrap().into_inner().message().await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(listed)) = answer.message_response else { panic!("{answer:?}") };
-    let listed: Vec<String> = listed.service.into_iter().map(|service| service.name).collect();
-    for service in expected {
-        assert!(listed.iter().any(|found| found == service), "{service} is not among {listed:?}");
+    for listed in [listed!(v1, channel.clone()), listed!(v1alpha, channel.clone())] {
+        for service in expected {
+            assert!(listed.iter().any(|found| found == service), "{service} is not among {listed:?}");
+        }
     }
-    if expected.contains(&"grpc.health.v1.Health") {
-        let answer = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await.unwrap();
-        assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
+    if !expected.contains(&"grpc.health.v1.Health") {
+        return;
+    }
+    for service in ["", "simplekv.v1.Kv", "simplekv.v1.Data"] {
+        let question = HealthCheckRequest { service: service.to_owned() };
+        let answer = HealthClient::new(channel.clone()).check(question).await.unwrap();
+        assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service}");
     }
 }
 
