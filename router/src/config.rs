@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+
 /// Where a router listens, whom it asks, and what it lets clients do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterConfig {
@@ -13,16 +15,54 @@ pub struct RouterConfig {
     pub resp_listen: SocketAddr,
     /// Where HTTP clients connect. Port 0 takes any free one.
     pub http_listen: SocketAddr,
+    /// Where gRPC clients connect; `None`: nowhere. Port 0 takes any free one.
+    pub grpc_listen: Option<SocketAddr>,
+    /// From where pages of browsers may call over gRPC-Web.
+    pub origins: Vec<Origin>,
     /// What clients may do.
     pub limits: Limits,
 }
 
+/// Where a page of a browser comes from, as the browser says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Anywhere.
+    Any,
+    /// This scheme, host and port: `https://shop.example`.
+    Exact(HeaderValue),
+}
+
+impl FromStr for Origin {
+    type Err = NoOrigin;
+
+    fn from_str(text: &str) -> Result<Self, NoOrigin> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let wrong = || NoOrigin(text.to_owned());
+        let (scheme, host) = text.split_once("://").ok_or_else(wrong)?;
+        // Browsers leave out paths and lower their case: anything else would never be the same as what they send.
+        let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+            && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
+        let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_graphic() && !"/?#@*,".contains(c));
+        if !is_scheme || !is_host || host.contains(|c: char| c.is_ascii_uppercase()) {
+            return Err(wrong());
+        }
+        HeaderValue::from_str(text).map(Self::Exact).map_err(|_| wrong())
+    }
+}
+
+/// A text that is no origin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an origin, like https://shop.example or http://localhost:3000, or *, found `{0}`")]
+pub struct NoOrigin(String);
+
 /// What clients may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes of one request. A larger one ends its connection.
+    /// Most bytes of one request. A larger one ends its connection, or its call.
     pub request_bytes: usize,
-    /// Most connections, of both protocols together. Further ones are told so and closed.
+    /// Most connections, of all protocols together. Further ones are told so and closed.
     pub connections: usize,
     /// Bytes of replies beyond which a connection's further requests wait, and a client that takes none of them is soon cut off.
     pub output_bytes: usize,
@@ -97,10 +137,11 @@ pub struct ConfigError {
 }
 
 impl RouterConfig {
-    /// Settings with default limits.
+    /// Settings with default limits, for a router without gRPC.
     #[must_use]
     pub fn new(seeds: Vec<String>, resp_listen: SocketAddr, http_listen: SocketAddr) -> Self {
-        Self { seeds, resp_listen, http_listen, limits: Limits::default() }
+        let (grpc_listen, origins) = (None, Vec::new());
+        Self { seeds, resp_listen, http_listen, grpc_listen, origins, limits: Limits::default() }
     }
 
     /// Checks all settings that can be checked without trying them.
@@ -125,5 +166,23 @@ impl RouterConfig {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_calls_it() {
+        for good in ["https://shop.example", "http://localhost:3000", "http://[::1]:8080", "app://x"] {
+            assert_eq!(good.parse(), Ok(Origin::Exact(HeaderValue::from_static(good))));
+        }
+        assert_eq!("*".parse(), Ok(Origin::Any));
+        for bad in
+            ["", "shop.example", "https://", "https://a/", "https://a/b", "HTTPS://a", "https://A", "https://*.a"]
+        {
+            assert_eq!(bad.parse::<Origin>(), Err(NoOrigin(bad.to_owned())));
+        }
     }
 }

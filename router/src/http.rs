@@ -37,17 +37,26 @@ use crate::shared::Shared;
 
 /// Most streams of one HTTP/2 connection at a time.
 const STREAMS_MAX: u32 = 256;
+/// Most streams that were taken back before they were begun. Whoever calls much also cancels much; beyond this it is an attack.
+const TAKEN_BACK_MAX: usize = 1000;
+/// How often a silent HTTP/2 connection is asked whether anybody is there, and how long an answer may take. A client that vanished must
+/// not keep its place for ever.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
+const SIGN_OF_LIFE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What serves one connection.
-pub(crate) fn serve(shared: Arc<Shared>) -> impl Fn(TcpStream, SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    let routes = routes(&shared);
+/// What serves one connection of a port with these routes.
+pub(crate) fn serve(
+    shared: Arc<Shared>,
+    routes: Router,
+) -> impl Fn(TcpStream, SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     move |stream, peer| {
         let (shared, routes) = (Arc::clone(&shared), routes.clone());
         Box::pin(connection(shared, routes, stream, peer))
     }
 }
 
-fn routes(shared: &Arc<Shared>) -> Router {
+/// The routes of the HTTP port.
+pub(crate) fn routes(shared: &Arc<Shared>) -> Router {
     let limits = &shared.limits;
     // The cluster has its own deadline; this one is for clients that send their bodies slowly.
     let patience = limits.request_timeout + limits.partial_request_timeout;
@@ -77,7 +86,9 @@ async fn connection(shared: Arc<Shared>, routes: Router, mut stream: TcpStream, 
     };
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(shared.limits.partial_request_timeout);
-    server.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    let mut http2 = server.http2();
+    http2.timer(TokioTimer::new()).keep_alive_interval(SIGN_OF_LIFE).keep_alive_timeout(SIGN_OF_LIFE_PATIENCE);
+    http2.max_concurrent_streams(STREAMS_MAX).max_pending_accept_reset_streams(TAKEN_BACK_MAX);
     let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     tokio::pin!(serving);
     let ended = tokio::select! {

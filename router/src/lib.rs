@@ -1,4 +1,4 @@
-//! The router: one address for clients that speak the Redis protocol or HTTP and know nothing of slots.
+//! The router: one address for clients that speak the Redis protocol, HTTP or gRPC and know nothing of slots.
 //!
 //! It owns no data and decides nothing about slots: it is a client of the cluster with other accents. What arrives on one connection
 //! is answered in its order and takes effect in its order per slot; what concerns different slots proceeds at the same time.
@@ -12,8 +12,9 @@ mod listener;
 mod metrics;
 mod resp;
 mod router;
+mod rpc;
 pub mod settings;
 mod shared;
 
-pub use config::{ConfigError, Limits, RouterConfig, Transactions, UnknownTransactions};
+pub use config::{ConfigError, Limits, NoOrigin, Origin, RouterConfig, Transactions, UnknownTransactions};
 pub use router::{Router, StartError};

@@ -1,4 +1,4 @@
-//! Accepting connections, for both ports.
+//! Accepting connections, for all ports.
 
 use std::future::Future;
 use std::io;

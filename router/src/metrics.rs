@@ -54,6 +54,8 @@ pub(crate) struct Metrics {
     by_class: [Outcomes; Class::ALL.len()],
     pub(crate) http_requests: Counter,
     pub(crate) http_errors: Counter,
+    pub(crate) grpc_calls: Counter,
+    pub(crate) grpc_errors: Counter,
     pub(crate) connections: Gauge<i64, AtomicI64>,
     pub(crate) connections_accepted: Counter,
     pub(crate) connections_refused: Counter,
@@ -83,6 +85,8 @@ impl Metrics {
             by_class: Default::default(),
             http_requests: Counter::default(),
             http_errors: Counter::default(),
+            grpc_calls: Counter::default(),
+            grpc_errors: Counter::default(),
             connections: Gauge::default(),
             connections_accepted: Counter::default(),
             connections_refused: Counter::default(),
@@ -198,10 +202,12 @@ fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u
 
 pub(crate) type Row<T> = (&'static str, &'static str, T);
 
-fn own_counters(metrics: &Metrics) -> [Row<u64>; 8] {
+fn own_counters(metrics: &Metrics) -> [Row<u64>; 10] {
     [
         ("simplekv_router_http_requests", "Requests of HTTP that were answered", metrics.http_requests.get()),
         ("simplekv_router_http_errors", "Requests of HTTP that failed in the cluster", metrics.http_errors.get()),
+        ("simplekv_router_grpc_calls", "Calls of gRPC that were answered", metrics.grpc_calls.get()),
+        ("simplekv_router_grpc_errors", "Calls of gRPC that failed in the cluster", metrics.grpc_errors.get()),
         ("simplekv_router_connections_accepted", "Connections accepted", metrics.connections_accepted.get()),
         ("simplekv_router_connections_refused", "Connections beyond the limit", metrics.connections_refused.get()),
         ("simplekv_router_protocol_errors", "Connections closed for what they sent", metrics.protocol_errors.get()),

@@ -1,5 +1,6 @@
 //! The Redis protocol port.
 
+mod alone;
 mod connection;
 mod ears;
 mod parted;
@@ -17,6 +18,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tracing::debug;
 
+pub(crate) use self::alone::Alone;
 use crate::listener::Place;
 use crate::shared::Shared;
 use connection::Connection;

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::config::{ConfigError, RouterConfig};
 use crate::shared::Shared;
-use crate::{http, listener, resp};
+use crate::{http, listener, resp, rpc};
 
 /// Why a router could not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,7 @@ pub struct Router {
     tasks: TaskTracker,
     resp_address: SocketAddr,
     http_address: SocketAddr,
+    grpc_address: Option<SocketAddr>,
 }
 
 impl Router {
@@ -52,13 +53,16 @@ impl Router {
         config.check()?;
         let resp_listener = bind(config.resp_listen)?;
         let http_listener = bind(config.http_listen)?;
+        let grpc_listener = config.grpc_listen.map(bind).transpose()?;
         let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
         let resp_address = address(&resp_listener, config.resp_listen);
         let http_address = address(&http_listener, config.http_listen);
+        let grpc_address =
+            grpc_listener.as_ref().zip(config.grpc_listen).map(|(listener, asked)| address(listener, asked));
 
         let limits = config.limits;
         // The router holds requests back before the client has to refuse them: requests for one slot, parts of those for several, and
-        // those of HTTP, each up to its limit.
+        // those of HTTP, each up to its limit. Calls of gRPC wait with the former.
         let in_flight = limits.in_flight.saturating_mul(4);
         let client = Client::builder().timeout(limits.request_timeout).max_in_flight(in_flight, in_flight);
         let client = config.seeds.iter().fold(client, |client, seed| client.seed(seed)).build_lazy()?;
@@ -70,11 +74,16 @@ impl Router {
             let shared = Arc::clone(&shared);
             move |stream, peer| resp::serve(Arc::clone(&shared), stream, peer)
         };
-        let serve_http = http::serve(Arc::clone(&shared));
+        let serve_http = http::serve(Arc::clone(&shared), http::routes(&shared));
         tasks.spawn(listener::accept(resp_listener, shared.stopping.clone(), tasks.clone(), serve_resp));
         tasks.spawn(listener::accept(http_listener, shared.stopping.clone(), tasks.clone(), serve_http));
-        info!(resp = %resp_address, http = %http_address, "router started");
-        Ok(Self { shared, tasks, resp_address, http_address })
+        if let Some(listener) = grpc_listener {
+            let serve_grpc = http::serve(Arc::clone(&shared), rpc::routes(&shared, &config.origins));
+            tasks.spawn(listener::accept(listener, shared.stopping.clone(), tasks.clone(), serve_grpc));
+        }
+        let grpc = grpc_address.map(tracing::field::display);
+        info!(resp = %resp_address, http = %http_address, grpc, "router started");
+        Ok(Self { shared, tasks, resp_address, http_address, grpc_address })
     }
 
     /// Where Redis clients connect.
@@ -87,6 +96,12 @@ impl Router {
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Where gRPC clients connect, if they may.
+    #[must_use]
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc_address
     }
 
     /// The client through which the router reaches the cluster.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use simplekv_conf::{Loaded, Problem, Problems};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Limits, RouterConfig, Transactions, UnknownTransactions};
+use crate::config::{Limits, NoOrigin, Origin, RouterConfig, Transactions, UnknownTransactions};
 
 /// Every key with its default, in the sections of `conf/router.toml`, which says what each is for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,7 @@ pub struct RawSettings {
     pub cluster: RawCluster,
     pub limits: RawLimits,
     pub redis: RawRedis,
+    pub grpc: RawGrpc,
     pub runtime: RawRuntime,
     pub log: RawLog,
 }
@@ -26,6 +27,7 @@ pub struct RawSettings {
 pub struct RawListen {
     pub resp: String,
     pub http: String,
+    pub grpc: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +56,12 @@ pub struct RawRedis {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "conf/router.toml documents each key")]
+pub struct RawGrpc {
+    pub origins: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "conf/router.toml documents each key")]
 pub struct RawRuntime {
     pub threads: u32,
 }
@@ -70,7 +78,11 @@ impl Default for RawSettings {
         let limits = Limits::default();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
-            listen: RawListen { resp: "127.0.0.1:7379".into(), http: "127.0.0.1:7380".into() },
+            listen: RawListen {
+                resp: "127.0.0.1:7379".into(),
+                http: "127.0.0.1:7380".into(),
+                grpc: "127.0.0.1:7381".into(),
+            },
             cluster: RawCluster { seeds: vec!["127.0.0.1:7410".into()] },
             limits: RawLimits {
                 request_bytes: limits.request_bytes as u64,
@@ -82,6 +94,7 @@ impl Default for RawSettings {
                 shutdown_grace_ms: millis(limits.shutdown_grace),
             },
             redis: RawRedis { transactions: "one-group".into() },
+            grpc: RawGrpc { origins: Vec::new() },
             runtime: RawRuntime { threads: 0 },
             log: RawLog { filter: "info".into(), format: "auto".into() },
         }
@@ -122,6 +135,8 @@ impl Settings {
         let mut check = Check { loaded, problems: Vec::new() };
         let resp = check.address("listen.resp", &raw.listen.resp);
         let http = check.address("listen.http", &raw.listen.http);
+        let grpc = (!raw.listen.grpc.is_empty()).then(|| check.address("listen.grpc", &raw.listen.grpc));
+        let origins = check.origins(&raw.grpc.origins);
         if raw.cluster.seeds.is_empty() {
             check.refuse("cluster.seeds", "at least one address is needed");
         }
@@ -160,6 +175,7 @@ impl Settings {
         }
         let mut router = RouterConfig::new(raw.cluster.seeds.clone(), resp, http);
         router.limits = Limits { transactions, ..raw.limits.checked() };
+        (router.grpc_listen, router.origins) = (grpc, origins);
         let (threads, log_filter) = (raw.runtime.threads as usize, raw.log.filter.clone());
         Ok(Self { router, threads, log_filter, log_format })
     }
@@ -205,6 +221,13 @@ impl Check<'_> {
             SocketAddr::from(([127, 0, 0, 1], 0))
         })
     }
+
+    fn origins(&mut self, texts: &[String]) -> Vec<Origin> {
+        texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().unwrap_or_else(|error: NoOrigin| {
+            self.refuse("grpc.origins", error.to_string());
+            Vec::new()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -240,6 +263,18 @@ mod tests {
         for (key, _) in bad {
             assert!(problems.contains(&format!("{key} (flag for {key}): ")), "{key} in {problems}");
         }
+    }
+
+    #[test]
+    fn grpc_may_be_left_off_and_be_open_to_pages() {
+        let router = |flags| settings(flags).map(|settings| settings.router);
+        let usual = router(&[]).unwrap();
+        assert_eq!((usual.grpc_listen, usual.origins), (Some(SocketAddr::from(([127, 0, 0, 1], 7381))), Vec::new()));
+        assert_eq!(router(&[("listen.grpc", "")]).unwrap().grpc_listen, None);
+        let open = router(&[("grpc.origins", "https://shop.example, http://localhost:3000")]).unwrap();
+        assert_eq!(open.origins, ["https://shop.example", "http://localhost:3000"].map(|text| text.parse().unwrap()));
+        let told = router(&[("grpc.origins", "shop.example"), ("listen.grpc", "7381")]).unwrap_err().to_string();
+        assert!(told.contains("expected an origin") && told.contains("listen.grpc"), "{told}");
     }
 
     #[test]

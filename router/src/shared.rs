@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use simplekv_client::{Client, Topology};
 use simplekv_resp::Session;
+use simplekv_types::SLOT_COUNT;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +52,25 @@ impl Shared {
 
     pub(crate) fn topology(&self) -> Arc<Topology> {
         Arc::clone(&self.topology.borrow())
+    }
+
+    /// The topology, now and whenever it changes.
+    pub(crate) fn topologies(&self) -> watch::Receiver<Arc<Topology>> {
+        self.topology.clone()
+    }
+
+    /// Why the owner of some key cannot be found; `None` if all can. A group without a leader is no reason: no other router would be any
+    /// better.
+    pub(crate) fn unready(&self) -> Option<String> {
+        let topology = self.topology();
+        if self.stopping.is_cancelled() {
+            return Some("the router is stopping".to_owned());
+        }
+        if topology.is_unknown() {
+            return Some("no node has told the topology yet".to_owned());
+        }
+        let unowned = usize::from(SLOT_COUNT).saturating_sub(topology.slot_counts().iter().sum());
+        (unowned > 0).then(|| format!("{unowned} slots belong to no group"))
     }
 
     /// The topology once there is one. After the time a request may take it is what it is: the request will say what is missing.

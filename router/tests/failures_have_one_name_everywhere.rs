@@ -6,8 +6,9 @@ mod harness;
 use std::time::Duration;
 
 use harness::mock_cluster::{MockCluster, Verdict};
-use harness::{Redis, router_with};
+use harness::{Redis, grpc, router_with};
 use simplekv_client::Error;
+use simplekv_proto::convert::failure_in_details;
 use simplekv_router::{Limits, Router};
 use simplekv_types::FailureCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,6 +53,7 @@ async fn every_failure_is_told_at_every_door() {
     let cluster = refusing();
     let router = router_with(&cluster, Limits { request_timeout: PATIENCE, ..Limits::default() }).await;
     let mut redis = Redis::connect(&router).await;
+    let mut kv = grpc::kv(&router).await;
     for code in FailureCode::ALL {
         let told = seen_as(code).told();
         let error = redis.ask(&format!("SET {} v", code.as_str())).await;
@@ -59,6 +61,9 @@ async fn every_failure_is_told_at_every_door() {
         assert!(word == told.redis || (told.redis.is_empty() && word == "ERR"), "{code:?}: {error}");
         let (status, problem) = put(&router, code.as_str()).await;
         assert_eq!((status, problem["code"].as_str()), (told.http, Some(told.name)), "{code:?}: {problem}");
+        let status = kv.set(grpc::set(code.as_str(), "v")).await.unwrap_err();
+        assert_eq!(status.code() as i32, told.grpc, "{code:?}: {status}");
+        assert_eq!(failure_in_details(status.details()).map(|failure| failure.code()), Some(seen_as(code)));
     }
 }
 

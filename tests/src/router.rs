@@ -18,6 +18,8 @@ pub struct Router {
     pub resp: String,
     /// Address of the HTTP interface.
     pub http: String,
+    /// Address for gRPC.
+    pub grpc: String,
 }
 
 impl Router {
@@ -27,11 +29,12 @@ impl Router {
     /// # Errors
     /// If its program is missing or it does not come up.
     pub async fn start(dir: &Path, seeds: &[String], settings: &Settings) -> Result<Self> {
-        let [resp, http] = ports::free_ports().map(|port: u16| format!("127.0.0.1:{port}"));
+        let [resp, http, grpc] = ports::free_ports().map(|port: u16| format!("127.0.0.1:{port}"));
         let file = dir.join("router.toml");
         let mut all: Settings = vec![
             ("listen", "resp", resp.clone().into()),
             ("listen", "http", http.clone().into()),
+            ("listen", "grpc", grpc.clone().into()),
             ("cluster", "seeds", seeds.to_vec().into()),
             ("log", "format", "pretty".into()),
         ];
@@ -42,6 +45,6 @@ impl Router {
         process.start()?;
         let connects = async || tokio::net::TcpStream::connect(&resp).await.ok();
         wait::at_most(Duration::from_secs(30), "the router accepts connections", connects).await?;
-        Ok(Self { process, resp, http })
+        Ok(Self { process, resp, http, grpc })
     }
 }

@@ -92,6 +92,7 @@ impl Layout {
         let seeds = self.nodes.iter().filter_map(|&node| Some(self.config(node).ok()?.advertise.grpc)).collect();
         let mut config = RouterConfig::new(seeds, at(0), at(1));
         config.limits.transactions = self.transactions;
+        config.grpc_listen = Some(at(2));
         config
     }
 
@@ -103,8 +104,9 @@ impl Layout {
         let groups = self.groups.len();
         // Writing to a string cannot fail.
         let _ = writeln!(text, "simplekv is up: {} nodes, {groups} groups of slots, {replicas}", self.nodes.len());
-        let RouterConfig { resp_listen, http_listen, .. } = self.router();
-        let _ = writeln!(text, "  router  Redis {resp_listen}   HTTP http://{http_listen}");
+        let RouterConfig { resp_listen, http_listen, grpc_listen, .. } = self.router();
+        let grpc = grpc_listen.map_or_else(String::new, |grpc| format!("   gRPC {grpc}"));
+        let _ = writeln!(text, "  router  Redis {resp_listen}   HTTP http://{http_listen}{grpc}");
         for &node in &self.nodes {
             if let Ok(config) = self.config(node) {
                 let NodeAddresses { grpc, resp, admin } = config.advertise;

@@ -5,6 +5,7 @@
 #[path = "../../../client/tests/mock_cluster/mod.rs"]
 pub mod mock_cluster;
 
+pub mod grpc;
 pub mod http;
 
 use std::net::SocketAddr;
@@ -22,10 +23,14 @@ pub async fn router(cluster: &MockCluster) -> Router {
 }
 
 pub async fn router_with(cluster: &MockCluster, limits: Limits) -> Router {
+    Router::start(RouterConfig { limits, ..config(cluster) }).await.unwrap()
+}
+
+/// With all ports, any free ones.
+pub fn config(cluster: &MockCluster) -> RouterConfig {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut config = RouterConfig::new(vec![cluster.address(1).to_string()], any, any);
-    config.limits = limits;
-    Router::start(config).await.unwrap()
+    let config = RouterConfig::new(vec![cluster.address(1).to_string()], any, any);
+    RouterConfig { grpc_listen: Some(any), ..config }
 }
 
 /// A connection to the Redis protocol port.

@@ -50,7 +50,7 @@ const LAYERS: [Layer; 15] = [
     Layer { dir: "client", may_use: &["proto", "types"], never: &["etcd-client", "axum", "anyhow"] },
     Layer { dir: "client/cli", may_use: &["client", "resp", "types"], never: &["etcd-client", "tonic", "prost"] },
     Layer { dir: "router/resp", may_use: &["types"], never: &NO_RUNTIME },
-    Layer { dir: "router", may_use: &["client", "conf", "resp", "types"], never: &["etcd-client"] },
+    Layer { dir: "router", may_use: &["client", "conf", "proto", "resp", "types"], never: &["etcd-client"] },
     Layer {
         dir: "deploy/local",
         may_use: &["conf", "meta", "router", "server", "types"],
