@@ -79,6 +79,7 @@ impl Client {
             stats: Arc::clone(&core.stats),
             seeds,
             backoff,
+            pushed: parking_lot::Mutex::default(),
         };
         let shared = Arc::new(Shared { core, watcher: std::sync::OnceLock::new() });
         (Self { shared, session: None }, watcher)

@@ -78,6 +78,7 @@ mod lane;
 mod listener;
 mod options;
 mod pool;
+mod pushed;
 mod request;
 mod results;
 #[cfg(feature = "sans-io")]

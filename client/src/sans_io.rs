@@ -5,12 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use simplekv_proto::v1;
 use simplekv_types::{ClientId, Dedupe, Failure, GroupTime, NodeId, ReadPolicy, Reply};
 
 use crate::attempt::{self, Access, Action, Draw, Plan, Progress, Time};
 use crate::error::{Error, TransportError};
+use crate::pushed::Pushed;
 use crate::sequence::{Sequence, WriteNumber};
+use crate::slot_cache::SlotCache;
 use crate::topology::Topology;
+use crate::transport::wire;
 use crate::{Backoff, RequestId, Target};
 
 /// The numbers of one client's writes.
@@ -146,6 +150,44 @@ impl Attempts {
         let id = self.plan.access.request_id()?;
         let ack_below = self.number.as_ref()?.ack_below;
         Some(Dedupe { seq: id.seq, ack_below, deadline: id.deadline, attempt })
+    }
+}
+
+/// What one client knows of the topology because a node pushes it.
+#[derive(Debug)]
+pub struct TopologyWatch {
+    pushed: Pushed,
+    slots: SlotCache,
+}
+
+impl Default for TopologyWatch {
+    /// Nothing is known.
+    fn default() -> Self {
+        Self { pushed: Pushed::default(), slots: SlotCache::new() }
+    }
+}
+
+impl TopologyWatch {
+    /// The version it begins a watch with.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.pushed.version()
+    }
+
+    /// A node says something. Whether that changed what requests are routed by.
+    ///
+    /// # Errors
+    /// Why the watch is to be ended and begun anew.
+    pub fn receive(&mut self, update: v1::TopologyUpdate) -> Result<bool, String> {
+        let update = wire::update(update).map_err(|malformed| malformed.to_string())?;
+        let changed = self.pushed.take(update).map_err(|unrelated| unrelated.to_string())?;
+        Ok(changed.is_some_and(|topology| self.slots.install(topology)))
+    }
+
+    /// What requests are routed by.
+    #[must_use]
+    pub fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.slots.load())
     }
 }
 

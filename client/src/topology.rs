@@ -1,5 +1,7 @@
 //! One version of where slots, groups and nodes are.
 
+mod difference;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -8,6 +10,7 @@ use simplekv_types::{
     ClusterId, Epoch, Failure, GroupId, GroupTime, NodeAddresses, NodeId, SLOT_COUNT, Slot, SlotMapVersion, SlotRange,
 };
 
+pub(crate) use self::difference::Difference;
 use crate::Target;
 
 /// In the slot table: nobody owns the slot.
@@ -123,8 +126,8 @@ pub struct Topology {
     owners: Box<[u16]>,
     /// Sorted by id.
     groups: Vec<Group>,
-    /// Sorted by id.
-    nodes: Vec<Node>,
+    /// Sorted by id. Most changes are of other parts, and in a large cluster this is the largest.
+    nodes: Arc<Vec<Node>>,
     /// What redirects said that `slot_map_version` does not contain yet. Already entered into `owners`.
     moved: Vec<MovedSlot>,
 }
@@ -146,6 +149,7 @@ impl Topology {
         nodes.sort_by_key(|node| node.id);
         nodes.dedup_by_key(|node| node.id);
         let owners = vec![UNOWNED; usize::from(SLOT_COUNT)].into_boxed_slice();
+        let nodes = Arc::new(nodes);
         let mut topology = Self { version, cluster, slot_map_version, owners, groups, nodes, moved: Vec::new() };
         for (range, group) in ranges {
             topology.assign(range, group);

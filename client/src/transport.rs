@@ -1,7 +1,7 @@
 //! How frames reach a node: the one seam between the client and a wire.
 
 pub(crate) mod grpc;
-mod wire;
+pub(crate) mod wire;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use simplekv_types::{ClientId, Dedupe, GroupId, GroupTime, Naming, Position, Rea
 use tokio::sync::mpsc;
 
 use crate::error::TransportError;
-use crate::topology::Topology;
+use crate::topology::{Difference, Topology};
 
 /// A way to reach nodes. Implementations bound the time of every call by themselves.
 pub(crate) trait Transport: Send + Sync + 'static {
@@ -26,7 +26,7 @@ pub(crate) trait Transport: Send + Sync + 'static {
     /// Opens a stream on which the node at this address says what it was asked to say when it happens.
     fn listen(&self, address: Arc<str>) -> BoxFuture<'static, Result<ListenLink, TransportError>>;
 
-    /// Asks one node to push the topology whenever it changes, beginning with the present one.
+    /// Asks one node to push the topology whenever it changes, beginning with the present one unless its version is known.
     fn watch(&self, address: Arc<str>, known: u64) -> BoxFuture<'static, Result<Updates, TransportError>>;
 }
 
@@ -101,6 +101,8 @@ pub(crate) enum Update {
     /// A sign of life.
     Unchanged,
     Changed(Topology),
+    /// What has become different since the last update, or since the version that the watch began with.
+    Differs(Difference),
 }
 
 /// Operations that travel together.

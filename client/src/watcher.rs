@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use rand::seq::IndexedRandom;
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -12,10 +13,11 @@ use tracing::{debug, info};
 use crate::backoff::Backoff;
 use crate::error::TransportError;
 use crate::pool::Pool;
+use crate::pushed::Pushed;
 use crate::slot_cache::SlotCache;
 use crate::stats::Stats;
 use crate::topology::Topology;
-use crate::transport::{Transport, Update};
+use crate::transport::Transport;
 
 /// Shortest time between two refreshes, on average: the requests that fail for the same reason share one.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(200);
@@ -31,6 +33,7 @@ pub(crate) struct Watcher {
     pub(crate) stats: Arc<Stats>,
     pub(crate) seeds: Vec<Arc<str>>,
     pub(crate) backoff: Backoff,
+    pub(crate) pushed: Mutex<Pushed>,
 }
 
 impl Watcher {
@@ -45,6 +48,7 @@ impl Watcher {
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(topology) => {
+                    self.pushed.lock().begin(&topology);
                     self.install(topology);
                     return Ok(());
                 }
@@ -73,7 +77,7 @@ impl Watcher {
     }
 
     async fn watch(&self, address: &Arc<str>) {
-        let version = self.slots.load().version();
+        let version = self.pushed.lock().version();
         let mut updates = match self.transport.watch(Arc::clone(address), version).await {
             Ok(updates) => updates,
             Err(error) => {
@@ -82,13 +86,14 @@ impl Watcher {
             }
         };
         while let Some(update) = updates.next().await {
-            match update {
-                Ok(Update::Changed(topology)) => self.install(topology),
-                Ok(Update::Unchanged) => (),
-                Err(error) => {
-                    info!(error = %error, "topology watch ended, asking another node");
-                    return;
-                }
+            let changed = match update {
+                Ok(update) => self.pushed.lock().take(update),
+                Err(error) => return info!(%error, "topology watch ended, asking another node"),
+            };
+            match changed {
+                Ok(Some(topology)) => self.install(topology),
+                Ok(None) => (),
+                Err(error) => return info!(%error, "topology watch ended, asking another node"),
             }
         }
     }
@@ -151,7 +156,7 @@ mod tests {
 
     use super::*;
     use crate::pool::Bounds;
-    use crate::transport::{LaneLink, ListenLink, Updates};
+    use crate::transport::{LaneLink, ListenLink, Update, Updates};
 
     /// A node that begins every watch and ends it after one sign of life.
     #[derive(Default)]
@@ -199,6 +204,7 @@ mod tests {
             stats,
             seeds: vec![Arc::from("h:1")],
             backoff,
+            pushed: Mutex::default(),
         };
         let minute = Duration::from_secs(60);
         assert!(tokio::time::timeout(minute, watcher.keep_watching()).await.is_err());

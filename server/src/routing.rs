@@ -1,5 +1,7 @@
 //! Where slots, groups and nodes are, as this node knows it: one immutable picture, replaced whole when the metadata changes.
 
+mod difference;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,6 +59,11 @@ impl Routing {
             || self.slot_map_version != other.slot_map_version
             || self.groups != other.groups
             || self.nodes != other.nodes
+    }
+
+    /// Whether both are pictures of the same cluster: one that there is.
+    pub(crate) fn is_of_cluster_of(&self, other: &Self) -> bool {
+        self.cluster.is_some() && self.cluster == other.cluster
     }
 
     /// Whether every slot has an owner with a leader.
@@ -128,31 +135,44 @@ impl Routing {
             last: range.last().number().into(),
             group: group.0,
         });
-        let groups = self.groups.iter().map(|(&id, record)| v1::Group {
-            id: id.0,
-            epoch: record.epoch.0,
-            leader: record.leader.map_or(0, |leader| leader.node.0),
-            in_sync: record.in_sync.iter().map(|member| member.node.0).collect(),
-            replicas: record.replicas.iter().map(|node| node.0).collect(),
-            min_in_sync: record.min_in_sync,
-            group_time: time(id),
-        });
-        let nodes = self.nodes.iter().map(|(&id, facts)| v1::Node {
-            id: id.0,
-            grpc: facts.addresses.grpc.clone(),
-            resp: facts.addresses.resp.clone(),
-            admin: facts.addresses.admin.clone(),
-            zone: facts.zone.clone(),
-            live: facts.live,
-        });
+        v1::TopologyUpdate {
+            slots: slots.collect(),
+            groups: self.groups.iter().map(|(&id, record)| group(id, record, time(id))).collect(),
+            nodes: self.nodes.iter().map(|(&id, facts)| node(id, facts)).collect(),
+            ..self.head()
+        }
+    }
+
+    /// What every update says of the whole.
+    fn head(&self) -> v1::TopologyUpdate {
         v1::TopologyUpdate {
             version: self.version,
-            unchanged: false,
             cluster_id: self.cluster.map(|id| id.0.to_be_bytes().to_vec().into()).unwrap_or_default(),
             slot_map_version: self.slot_map_version.0,
-            slots: slots.collect(),
-            groups: groups.collect(),
-            nodes: nodes.collect(),
+            ..v1::TopologyUpdate::default()
         }
+    }
+}
+
+fn group(id: GroupId, record: &GroupRecord, time: u64) -> v1::Group {
+    v1::Group {
+        id: id.0,
+        epoch: record.epoch.0,
+        leader: record.leader.map_or(0, |leader| leader.node.0),
+        in_sync: record.in_sync.iter().map(|member| member.node.0).collect(),
+        replicas: record.replicas.iter().map(|node| node.0).collect(),
+        min_in_sync: record.min_in_sync,
+        group_time: time,
+    }
+}
+
+fn node(id: NodeId, facts: &NodeFacts) -> v1::Node {
+    v1::Node {
+        id: id.0,
+        grpc: facts.addresses.grpc.clone(),
+        resp: facts.addresses.resp.clone(),
+        admin: facts.addresses.admin.clone(),
+        zone: facts.zone.clone(),
+        live: facts.live,
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
 use simplekv_resp::command::{GeoCommand, HashCommand, ListCommand, SetOfCommand, ZsetCommand};
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     /// The same picture twice: to be read on every request, and to be waited for.
     routing: ArcSwap<Routing>,
     changes: watch::Sender<Arc<Routing>>,
+    /// The difference between two pictures that was told last.
+    difference: Mutex<Option<v1::TopologyUpdate>>,
     view: watch::Receiver<Arc<ClusterView>>,
     hosted: ArcSwap<BTreeMap<GroupId, Arc<Hosted>>>,
     in_flight: Arc<AtomicUsize>,
@@ -69,6 +72,7 @@ impl Shared {
             config,
             routing: ArcSwap::new(Arc::clone(&routing)),
             changes: watch::Sender::new(routing),
+            difference: Mutex::default(),
             view,
             hosted: ArcSwap::default(),
             in_flight: Arc::default(),
@@ -187,10 +191,31 @@ impl Shared {
 
     /// The topology as clients get it.
     pub(crate) fn topology(&self) -> v1::TopologyUpdate {
+        self.topology_of(&self.routing.load())
+    }
+
+    /// One picture of the topology as clients get it.
+    pub(crate) fn topology_of(&self, routing: &Routing) -> v1::TopologyUpdate {
+        self.with_group_times(|time| routing.update(time))
+    }
+
+    /// What clients get that have an earlier picture of this node's. Almost all of them have the same: it is made once.
+    pub(crate) fn difference(&self, before: &Routing, now: &Routing) -> v1::TopologyUpdate {
+        let mut latest = self.difference.lock();
+        match &*latest {
+            Some(made) if (made.since, made.version) == (before.version, now.version) => made.clone(),
+            _ => {
+                let made = self.with_group_times(|time| now.update_since(before, time));
+                latest.insert(made).clone()
+            }
+        }
+    }
+
+    fn with_group_times<T>(&self, make: impl FnOnce(&dyn Fn(GroupId) -> u64) -> T) -> T {
         let hosted = self.hosted.load();
         // The time a group's next batch will about have: that of the last one stands still while nothing is written.
         let wall = clock::wall_millis();
-        self.routing.load().update(|group| hosted.get(&group).map_or(wall, |hosted| hosted.time().0.max(wall)))
+        make(&|group| hosted.get(&group).map_or(wall, |hosted| hosted.time().0.max(wall)))
     }
 
     /// Replaces the routing picture if the view shows anything new to clients.

@@ -94,7 +94,7 @@ impl Grpc {
     async fn watch(self, address: Arc<str>, version: u64) -> Result<Updates, TransportError> {
         let open = async {
             let mut client = TopologyClient::new(self.channel(&address).await?).max_decoding_message_size(usize::MAX);
-            let stream = client.watch(v1::WatchTopologyRequest { version }).await;
+            let stream = client.watch(v1::WatchTopologyRequest { version, differences: true }).await;
             Ok(stream.map_err(|status| lost(&address, status))?.into_inner())
         };
         let updates = within(self.topology, &address, open).await?;

@@ -11,7 +11,7 @@ use simplekv_types::{
 };
 
 use super::{Frame, ListenAsk, ListenEvent, OpReply, ReplyFrame, Update, WireOp};
-use crate::topology::{Group, Node, Topology, process_millis};
+use crate::topology::{Difference, Group, Node, Topology, process_millis};
 
 pub(super) fn frame(frame: Frame) -> v1::RequestFrame {
     v1::RequestFrame {
@@ -80,9 +80,31 @@ fn reply(wire: v1::OpReply) -> OpReply {
     OpReply { id: wire.id, reply, group_time: GroupTime(wire.group_time), attempt: wire.attempt, seen }
 }
 
-pub(super) fn update(wire: v1::TopologyUpdate) -> Result<Update, Malformed> {
+pub(crate) fn update(wire: v1::TopologyUpdate) -> Result<Update, Malformed> {
     let is_news = !wire.unchanged && has_cluster(&wire);
-    if is_news { topology(wire).map(Update::Changed) } else { Ok(Update::Unchanged) }
+    match wire.since {
+        _ if !is_news => Ok(Update::Unchanged),
+        0 => topology(wire).map(Update::Changed),
+        _ => difference(wire).map(Update::Differs),
+    }
+}
+
+fn difference(wire: v1::TopologyUpdate) -> Result<Difference, Malformed> {
+    let slots = wire.slots.into_iter().map(|wire| {
+        let (range, group) = owner(wire)?;
+        Ok((range, (group != GroupId(0)).then_some(group)))
+    });
+    Ok(Difference {
+        cluster: cluster_id(&wire.cluster_id)?,
+        since: wire.since,
+        version: wire.version,
+        slot_map_version: SlotMapVersion(wire.slot_map_version),
+        slots: slots.collect::<Result<Vec<_>, Malformed>>()?,
+        groups: wire.groups.into_iter().map(group).collect(),
+        gone_groups: wire.gone_groups.into_iter().map(GroupId).collect(),
+        nodes: wire.nodes.into_iter().map(node).collect(),
+        gone_nodes: wire.gone_nodes.into_iter().map(NodeId).collect(),
+    })
 }
 
 /// Whether there is a cluster: nodes run before it is created.

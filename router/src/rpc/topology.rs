@@ -97,6 +97,10 @@ fn update(topology: &Topology) -> v1::TopologyUpdate {
         slots: slots.collect(),
         groups: topology.groups().iter().map(group).collect(),
         nodes: topology.nodes().iter().map(node).collect(),
+        // Always the whole: few clients find their cluster through a router.
+        since: 0,
+        gone_groups: Vec::new(),
+        gone_nodes: Vec::new(),
     }
 }
 

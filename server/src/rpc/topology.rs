@@ -1,7 +1,6 @@
 //! Topology as clients see it: once, or pushed at each change.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use simplekv_proto::v1;
 use simplekv_proto::v1::topology_server::Topology;
@@ -9,10 +8,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::picture::Picture;
+use crate::routing::Routing;
 use crate::shared::Shared;
-
-/// A watcher that has heard nothing for this long hears that nothing changed.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// The topology service of one node.
 #[derive(Debug)]
@@ -36,29 +34,38 @@ impl Topology for TopologyService {
 
     async fn watch(&self, request: Request<v1::WatchTopologyRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let (sender, updates) = mpsc::channel(4);
-        let push = push(Arc::clone(&self.shared), request.into_inner().version, sender);
+        let push = push(Arc::clone(&self.shared), request.into_inner(), sender);
         tokio::spawn(self.shared.stopping().clone().run_until_cancelled_owned(push));
         Ok(Response::new(ReceiverStream::new(updates)))
     }
 }
 
 /// Ends when the watcher or the node is gone. A slow watcher skips what was replaced before it could be sent.
-async fn push(shared: Arc<Shared>, mut known: u64, watcher: mpsc::Sender<Result<v1::TopologyUpdate, Status>>) {
+async fn push(
+    shared: Arc<Shared>,
+    asked: v1::WatchTopologyRequest,
+    watcher: mpsc::Sender<Result<v1::TopologyUpdate, Status>>,
+) {
     let mut routing = shared.routing_changes();
+    let mut known = asked.version;
+    let mut told: Option<Arc<Routing>> = None;
     loop {
-        let version = routing.borrow_and_update().version;
-        let update = if version == known {
-            v1::TopologyUpdate { version, unchanged: true, ..Default::default() }
-        } else {
-            shared.topology()
+        let now = Arc::clone(&routing.borrow_and_update());
+        let update = match told.filter(|told| asked.differences && told.is_of_cluster_of(&now)) {
+            _ if now.version == known => {
+                v1::TopologyUpdate { version: known, unchanged: true, ..v1::TopologyUpdate::default() }
+            }
+            Some(told) => shared.difference(&told, &now),
+            None => shared.topology_of(&now),
         };
-        known = update.version;
+        known = now.version;
+        told = Some(now);
         if watcher.send(Ok(update)).await.is_err() {
             return;
         }
         tokio::select! {
             changed = routing.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(SIGN_OF_LIFE) => (),
+            () = tokio::time::sleep(Picture::SIGN_OF_LIFE) => (),
             () = watcher.closed() => return,
         }
     }
