@@ -45,8 +45,9 @@ impl Orders {
 /// Stands for the office as long as the session lives, and does its work whenever it is held.
 pub(crate) async fn stand(shared: Arc<Shared>, records: Records, orders: Orders, me: Sender, session: &Session) {
     let candidate = ControllerRecord { node: me.node, run: me.run };
+    let mut views = shared.view_changes();
     loop {
-        match records.await_office(session, &candidate).await {
+        match records.await_office(session, &candidate, &mut views).await {
             Ok(office) => {
                 info!(node = %me.node, created = %office.created, "this node is the controller");
                 let inbox = orders.open();

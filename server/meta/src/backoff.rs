@@ -23,6 +23,14 @@ pub(crate) fn delays() -> Delays {
     )
 }
 
+/// A time that is about as long, so that nodes which begin something together do not repeat it together.
+pub(crate) fn about(time: Duration) -> Duration {
+    // The jitter adds up to as much again.
+    let least = time * 2 / 3;
+    let builder = ExponentialBuilder::new().with_min_delay(least).with_max_delay(least).with_jitter();
+    builder.build().next().unwrap_or(time)
+}
+
 impl Delays {
     pub(crate) fn next_delay(&mut self) -> Duration {
         self.0.next().unwrap_or(LONGEST)

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::file::{SaveError, StateFile};
+use crate::pace::keep_alive_interval;
 use crate::session::SessionTask;
 use crate::store::check_not_empty;
 use crate::{
@@ -298,7 +299,7 @@ impl Place {
 
 /// Keeps a session alive as long as its [`Session`] is there, and ends it afterwards.
 async fn keep(store: Weak<Inner>, id: SessionId, ttl: Duration, mut task: SessionTask) {
-    let mut tick = tokio::time::interval(ttl / 3);
+    let mut tick = tokio::time::interval(keep_alive_interval(ttl));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut renewed = Instant::now();
     let mut held = true;

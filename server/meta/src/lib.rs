@@ -13,6 +13,7 @@ mod keys;
 mod mirror;
 mod model;
 mod office;
+pub mod pace;
 mod record;
 mod records;
 mod session;

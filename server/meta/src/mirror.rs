@@ -18,13 +18,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use self::copy::{Copy, Regression};
-use crate::backoff::{Delays, delays};
-use crate::{ClusterView, Freshness, Keys, Listing, MetaError, MetaStore, Watch, WatchEvent};
+use crate::backoff::{Delays, about, delays};
+use crate::{ClusterView, Freshness, Keys, Listing, MetaError, MetaStore, Watch, WatchEvent, pace};
+
+/// Most events that are taken in before the view is shown.
+const EVENTS_AT_ONCE_MAX: usize = 1024;
 
 /// How a [`Mirror`] behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct MirrorOptions {
-    /// Everything is listed anew this often.
+    /// Everything is listed anew this often, or less often in a large cluster: see [`pace::relist_interval`].
     pub relist_interval: Duration,
 }
 
@@ -152,19 +155,19 @@ impl Follower {
     }
 
     async fn follow(&mut self, mut watch: Watch) -> End {
-        let mut list_at = Instant::now() + self.options.relist_interval;
+        let mut list_at = Instant::now() + self.relist_interval();
         let mut listing: Option<BoxFuture<'static, Result<Listing, MetaError>>> = None;
         loop {
             let (is_listing, refresh) = (listing.is_some(), Arc::clone(&self.refresh));
             let wanted = tokio::select! {
-                event = watch.next() => match event {
-                    Some(WatchEvent::Compacted { .. }) | None => return End::Watch,
-                    Some(event) => self.on_event(event),
+                event = watch.next() => match self.on_events(event, &mut watch) {
+                    None => return End::Watch,
+                    Some(wanted) => wanted,
                 },
                 listed = settled(&mut listing) => {
                     listing = None;
                     match listed.map(|listed| self.on_listing(listed)) {
-                        Ok(Ok(())) => list_at = Instant::now() + self.options.relist_interval,
+                        Ok(Ok(())) => list_at = Instant::now() + self.relist_interval(),
                         Ok(Err(regression)) => return End::Regressed(regression),
                         Err(error) => list_at = self.on_list_failed(&error),
                     }
@@ -180,10 +183,35 @@ impl Follower {
         }
     }
 
+    fn relist_interval(&self) -> Duration {
+        let least = self.options.relist_interval;
+        let interval = pace::relist_interval(least, self.copy.view().live.len(), self.copy.bytes());
+        if interval == least { least } else { about(interval) }
+    }
+
     fn list(&mut self) -> BoxFuture<'static, Result<Listing, MetaError>> {
         self.copy.begin_listing();
         let (store, prefix) = (Arc::clone(&self.store), self.copy.keys().all());
         async move { store.list(&prefix).await }.boxed()
+    }
+
+    /// Takes in an event and those that are here already, and shows once what they made: in a large cluster that is the larger work.
+    /// Returns whether everything should be listed now; `None` if the watch has ended.
+    fn on_events(&mut self, first: Option<WatchEvent>, watch: &mut Watch) -> Option<bool> {
+        let (mut next, mut wanted, mut taken) = (Some(first), false, 0);
+        while let Some(event) = next {
+            match event {
+                Some(WatchEvent::Compacted { .. }) | None => {
+                    self.show();
+                    return None;
+                }
+                Some(event) => wanted |= self.on_event(event),
+            }
+            taken += 1;
+            next = if taken < EVENTS_AT_ONCE_MAX { watch.next().now_or_never() } else { None };
+        }
+        self.show();
+        Some(wanted)
     }
 
     /// Returns whether everything should be listed now.
@@ -191,7 +219,6 @@ impl Follower {
         match event {
             WatchEvent::Changed { revision, changes } => {
                 self.copy.on_changes(revision, &changes);
-                self.show();
             }
             WatchEvent::Interrupted { reason } => {
                 tracing::warn!(reason, "the metadata store does not answer; going on with what is known");

@@ -3,19 +3,22 @@
 //! One key in a session. Sessions end early and late, so holding the office proves nothing; what keeps two controllers apart is
 //! that every transaction of one names the revision its key was created at.
 
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
-use simplekv_types::Revision;
+use simplekv_types::{NodeId, Revision};
+use tokio::sync::watch;
 
 use crate::backoff::delays;
 use crate::record::encode;
 use crate::{
-    Compare, ControllerRecord, Entry, Key, MetaError, RecordError, Records, Session, Txn, TxnOutcome, Versioned,
-    WatchEvent, decode,
+    ClusterView, Compare, ControllerRecord, Entry, Key, MetaError, RecordError, Records, Session, Txn, TxnOutcome,
+    Versioned, decode,
 };
 
-/// Without a word from the watch the office is looked at this often: watches lose events.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How much later than the one before it, in the order of nodes, a candidate asks for an office that has become vacant.
+const STAGGER: Duration = Duration::from_millis(1);
 
 /// The controller's office as won in one campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub enum Campaign {
         created: Revision,
         /// The holder; `None` if its record cannot be read.
         holder: Option<ControllerRecord>,
-        /// Revision this was read at: a watch after it sees the office become vacant.
+        /// Revision this was read at: later ones show the office become vacant.
         seen: Revision,
     },
 }
@@ -79,18 +82,23 @@ impl Records {
         }
     }
 
-    /// Takes the office as soon as nobody else holds it. Waits through outages of the store.
+    /// Takes the office as soon as nobody else holds it, which `views` tell. Waits through outages of the store.
     ///
     /// # Errors
     /// [`MetaError::SessionLost`] once the session is lost, [`MetaError::Invalid`] if the store refuses.
-    pub async fn await_office(&self, session: &Session, candidate: &ControllerRecord) -> Result<Office, RecordError> {
+    pub async fn await_office(
+        &self,
+        session: &Session,
+        candidate: &ControllerRecord,
+        views: &mut watch::Receiver<Arc<ClusterView>>,
+    ) -> Result<Office, RecordError> {
         let mut backoff = delays();
         loop {
             match self.campaign(session, candidate).await {
                 Ok(Campaign::Elected(office)) => return Ok(office),
                 Ok(Campaign::Held { seen, .. }) => {
                     backoff = delays();
-                    self.vacancy(seen, session).await?;
+                    unless_lost(session, vacancy(seen, candidate.node, views)).await?;
                 }
                 Err(RecordError::Store(MetaError::Unavailable { .. } | MetaError::Unknown { .. })) => {
                     unless_lost(session, tokio::time::sleep(backoff.next_delay())).await?;
@@ -108,15 +116,19 @@ impl Records {
         self.store().txn(Txn::new().when(self.holds(office)).delete(self.key(&Key::Controller))).await?;
         Ok(())
     }
+}
 
-    /// Waits until the office may be vacant.
-    async fn vacancy(&self, held_at: Revision, session: &Session) -> Result<(), RecordError> {
-        let mut watch = self.store().watch(&self.key(&Key::Controller), held_at);
-        let changed = async {
-            while let Some(WatchEvent::Progress { .. } | WatchEvent::Interrupted { .. }) = watch.next().await {}
-        };
-        // Whether it changed or time is up: the next campaign tells.
-        unless_lost(session, tokio::time::timeout(LOOK_AGAIN, changed)).await.map(drop)
+/// Waits until the office may be vacant, by what the node is told anyhow. All nodes of a cluster wait here: a watch of its own for each,
+/// and a look every few seconds, would be more than everything else that thousands of them ask of the store.
+async fn vacancy(held_at: Revision, candidate: NodeId, views: &mut watch::Receiver<Arc<ClusterView>>) {
+    let is_vacant = |view: &ClusterView| view.revision > held_at && view.controller.is_none();
+    loop {
+        let before_us = views.wait_for(|view| is_vacant(view)).await.map(|view| view.live.range(..candidate).count());
+        let Ok(before_us) = before_us else { return pending().await };
+        tokio::time::sleep(STAGGER * u32::try_from(before_us).unwrap_or(u32::MAX)).await;
+        if is_vacant(&views.borrow()) {
+            return; // whether it is, the next campaign tells
+        }
     }
 }
 

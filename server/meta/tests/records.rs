@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use simplekv_meta::testing::{Fault, FaultyStore};
 use simplekv_meta::{
-    Campaign, Cas, Compare, ControllerRecord, EmbeddedOptions, EmbeddedStore, GroupChange, GroupConflict, Key, Keys,
-    MetaError, Office, RecordError, Records, Session, Txn, TxnOutcome, Watch, WatchEvent,
+    Campaign, Cas, ClusterView, Compare, ControllerRecord, EmbeddedOptions, EmbeddedStore, GroupChange, GroupConflict,
+    Key, Keys, MetaError, Mirror, MirrorOptions, Office, RecordError, Records, Session, Txn, TxnOutcome, Watch,
+    WatchEvent,
 };
 use simplekv_types::{
     ClusterId, ClusterRecord, Epoch, FlushPolicy, GroupId, GroupRecord, Lineage, NodeAddresses, NodeId, NodeRecord,
     RecoveryPolicy, Registration, Revision, RunId, SlotMap, SlotMapVersion, StorageId,
 };
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 const G1: GroupId = GroupId(1);
@@ -239,7 +241,8 @@ async fn the_office_goes_to_one_and_on_to_the_next() {
     let (records, _, _) = initialised().await;
     let (first, second) = (session(&records).await, session(&records).await);
     let candidate = |node| ControllerRecord { node: NodeId(node), run: RunId(1) };
-    let office = records.await_office(&first, &candidate(1)).await.unwrap();
+    let mut views = views(&records);
+    let office = records.await_office(&first, &candidate(1), &mut views).await.unwrap();
     assert_eq!(
         records.campaign(&first, &candidate(1)).await.unwrap(),
         Campaign::Elected(office),
@@ -254,7 +257,7 @@ async fn the_office_goes_to_one_and_on_to_the_next() {
 
     let waiting = tokio::spawn({
         let records = records.clone();
-        async move { (records.await_office(&second, &candidate(2)).await, second) }
+        async move { (records.await_office(&second, &candidate(2), &mut views).await, second) }
     });
     assert!(timeout(TTL * 5, first_change(records.store().watch("/skv/ctl/", office.created))).await.is_err());
     first.close().await.unwrap();
@@ -291,15 +294,28 @@ async fn a_candidate_waits_through_an_outage_but_not_beyond_its_session() {
     let session = session(&records).await;
     let candidate = ControllerRecord { node: N1, run: RunId(1) };
     store.set(Fault::Outage);
-    assert!(timeout(TTL * 10, records.await_office(&session, &candidate)).await.is_err());
+    let mut views = views(&records);
+    assert!(timeout(TTL * 10, records.await_office(&session, &candidate, &mut views)).await.is_err());
     store.set(Fault::None);
-    let office = timeout(TTL, records.await_office(&session, &candidate)).await.unwrap().unwrap();
+    let office = timeout(TTL, records.await_office(&session, &candidate, &mut views)).await.unwrap().unwrap();
     records.resign(&office).await.unwrap();
 
     store.set(Fault::Outage);
     session.set_paused(true);
-    let ended = records.await_office(&session, &candidate).await.unwrap_err();
+    let ended = records.await_office(&session, &candidate, &mut views).await.unwrap_err();
     assert_eq!(ended, RecordError::Store(MetaError::SessionLost { session: session.id() }));
+}
+
+/// The cluster as a node follows it.
+fn views(records: &Records) -> watch::Receiver<Arc<ClusterView>> {
+    let mirror = Mirror::start(Arc::clone(records.store()), records.keys().clone(), MirrorOptions::default());
+    let views = mirror.subscribe();
+    // Followed until the test's runtime ends.
+    tokio::spawn(async move {
+        std::future::pending::<()>().await;
+        drop(mirror);
+    });
+    views
 }
 
 /// Ends at the first change.

@@ -10,6 +10,7 @@ use super::endpoints::Endpoints;
 use super::failure::{self, Failure};
 use crate::SessionState;
 use crate::backoff::{Delays, delays};
+use crate::pace::keep_alive_interval;
 use crate::session::{CloseRequest, SessionTask};
 
 /// Keeps a lease alive until its session is closed, dropped or lost. `asked_at`: before the lease was granted.
@@ -65,9 +66,8 @@ impl Keeper {
         }
     }
 
-    /// Three tries fit into the time to live.
     fn period(&self) -> Duration {
-        self.ttl / 3
+        keep_alive_interval(self.ttl)
     }
 
     /// Sends one keep-alive, on a stream of its own: a long-lived one can fall silent when etcd changes its leader.

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep};
 use super::endpoints::{ANSWER_BYTES_MAX, Endpoints};
 use super::{entry, revision_of, signed, unsigned};
 use crate::backoff::{Delays, delays};
+use crate::pace::PROBE_INTERVAL;
 use crate::{Change, WatchEvent};
 
-/// A member that has said nothing for this long is asked whether it is there…
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// …and left when it has not answered for this long: earlier than the pings of the connection would notice.
+/// A member that is asked whether it is there is left when it has not answered for this long: earlier than the pings of the connection
+/// would notice.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
 
 pub(super) struct EtcdWatch {

@@ -51,6 +51,11 @@ impl Copy {
         &self.view
     }
 
+    /// About how many bytes a listing has.
+    pub(super) fn bytes(&self) -> usize {
+        self.known.values().map(|entry| entry.key.len() + entry.value.len()).sum()
+    }
+
     pub(super) fn set_freshness(&mut self, freshness: Freshness) {
         self.view.freshness = freshness;
     }
