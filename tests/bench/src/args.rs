@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Chaos(Chaos),
     /// Judge histories that clients have written down; exit code 1 if one is wrong or undecided
     Check(Check),
+    /// Reckon what the control plane of a large cluster costs, and simulate how a change reaches every client
+    Scale(Scale),
 }
 
 /// Which keys are asked for, how often, and what they hold.
@@ -214,6 +216,22 @@ pub(crate) struct Check {
     pub(crate) steps: u64,
 }
 
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Scale {
+    /// How many groups there are
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=16384))]
+    pub(crate) groups: u32,
+    /// How many replicas each has, every one on a node of its own
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=9))]
+    pub(crate) replicas: u32,
+    /// How many clients watch the topology
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) clients: u32,
+    /// Begins the row of random numbers of the simulated network
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
 fn minutes(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(minutes) if minutes > 0.0 && minutes <= 10_000.0 => Ok(minutes),
@@ -241,15 +259,21 @@ mod tests {
             "chaos --minutes 0.5 --seed 7",
             "check --steps 5 a b",
             "failover --kills 20",
+            "scale --groups 40 --replicas 3 --clients 1000 --seed 2",
             "compare --pairs 3 --pin",
             "resp --pipeline 16 --distribution zipfian --pid 7",
         ] {
             Args::try_parse_from(["simplekv-bench"].into_iter().chain(line.split(' ')))
                 .unwrap_or_else(|e| panic!("{e}"));
         }
-        for line in
-            ["check", "chaos --minutes 0", "resp --reads 1.5", "resp --pipeline 0", "failover --flush sometimes"]
-        {
+        for line in [
+            "check",
+            "chaos --minutes 0",
+            "resp --reads 1.5",
+            "resp --pipeline 0",
+            "scale --groups 1",
+            "failover --flush sometimes",
+        ] {
             assert!(Args::try_parse_from(["simplekv-bench"].into_iter().chain(line.split(' '))).is_err(), "{line}");
         }
     }

@@ -7,6 +7,11 @@ use tokio::process::Command;
 
 /// This call, the machine, and whom it is compared with.
 pub(crate) async fn description() -> Result<String> {
+    Ok(format!("{}\nredis-server: {}", of_this_call()?, redis_version().await?))
+}
+
+/// This call and the machine.
+pub(crate) fn of_this_call() -> Result<String> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let cores = std::thread::available_parallelism()?;
     let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| model(&text)).unwrap_or_default();
@@ -15,12 +20,10 @@ pub(crate) async fn description() -> Result<String> {
     let build =
         if cfg!(debug_assertions) { "dev profile, for development and not for figures" } else { "release profile" };
     Ok(format!(
-        "command: simplekv-bench {}\nbuild: simplekv {}, {build}\nmachine: {cores} cores ({model}), {memory} GiB, Linux {}\n\
-         redis-server: {}",
+        "command: simplekv-bench {}\nbuild: simplekv {}, {build}\nmachine: {cores} cores ({model}), {memory} GiB, Linux {}",
         args.join(" "),
         env!("CARGO_PKG_VERSION"),
         kernel.trim(),
-        redis_version().await?,
     ))
 }
 

@@ -20,6 +20,7 @@ mod machine;
 mod meter;
 mod redis;
 mod resp;
+mod scale;
 mod spread;
 mod workload;
 mod writers;
@@ -61,6 +62,7 @@ fn run(args: Args) -> Result<bool> {
                 Command::Blackout(blackout) => blackout::run(&blackout).await,
                 Command::Chaos(chaos) => chaos::run(&chaos).await,
                 Command::Check(check) => check::run(&check),
+                Command::Scale(scale) => scale::run(scale).await.map(|()| true),
             }
         };
         tokio::select! {
