@@ -28,19 +28,19 @@ async fn a_key_lives_from_its_put_to_its_delete() {
     let cluster = MockCluster::start(2, &[&[1], &[2]]);
     let router = router(&cluster).await;
     let value = br#"{"value": "1", "causal-context": {}}"#;
-    for (request, status, told) in [
-        ("GET", 404, json!({"error": "Key does not exist", "message": "Error in GET", "doesExist": false})),
-        ("PUT", 201, json!({"message": "Added successfully", "replaced": false})),
-        ("PUT", 200, json!({"message": "Updated successfully", "replaced": true})),
-        ("GET", 200, json!({"message": "Retrieved successfully", "value": "1", "doesExist": true})),
-        ("DELETE", 200, json!({"message": "Deleted successfully", "doesExist": true})),
-        ("DELETE", 404, json!({"error": "Key does not exist", "message": "Error in DELETE", "doesExist": false})),
+    for (request, status, writes, told) in [
+        ("GET", 404, 0, json!({"error": "Key does not exist", "message": "Error in GET", "doesExist": false})),
+        ("PUT", 201, 1, json!({"message": "Added successfully", "replaced": false})),
+        ("PUT", 200, 2, json!({"message": "Updated successfully", "replaced": true})),
+        ("GET", 200, 2, json!({"message": "Retrieved successfully", "value": "1", "doesExist": true})),
+        ("DELETE", 200, 3, json!({"message": "Deleted successfully", "doesExist": true})),
+        ("DELETE", 404, 3, json!({"error": "Key does not exist", "message": "Error in DELETE", "doesExist": false})),
     ] {
         let answer = ask(&router, &format!("{request} /kv-store/keys/a/b%20c"), value).await;
         let mut expected = told;
         expected["address"] =
             cluster.address(if cluster.seen().last().unwrap().node == 1 { 1 } else { 2 }).to_string().into();
-        expected["causal-context"] = json!({});
+        expected["causal-context"] = json!({"g2": writes, "g2.epoch": 1, "g2.slots": 1});
         assert_eq!((answer.status, answer.json()), (status, expected), "{request}");
     }
     assert_eq!(cluster.seen_named("SET")[0].args, ["SET", "a/b c", "1", "GET"]);

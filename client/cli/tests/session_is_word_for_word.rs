@@ -1,15 +1,12 @@
 //! The program itself, in front of a router, in front of the client's mock cluster.
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected should fail there")]
 
-#[path = "../../tests/mock_cluster/mod.rs"]
-mod mock_cluster;
-
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
-use mock_cluster::MockCluster;
 use simplekv_router::{Router, RouterConfig};
+use simplekv_testing::MockCluster;
 
 async fn router(cluster: &MockCluster) -> Router {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));

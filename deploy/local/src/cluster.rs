@@ -17,14 +17,17 @@ const LEASE_MS: u64 = 1000;
 
 /// A running local cluster.
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub struct Cluster {
     nodes: Vec<Node>,
     router: Router,
 }
 
 impl Cluster {
     /// Starts every node; a new data directory becomes a new cluster first.
-    pub(crate) async fn start(layout: &Layout) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If the directory cannot be used or is in use, or a port is taken.
+    pub async fn start(layout: &Layout) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&layout.dir).with_context(|| format!("cannot create {}", layout.dir.display()))?;
         let path = layout.dir.join("metadata.json");
         let store: Arc<dyn MetaStore> = Arc::new(EmbeddedStore::open(&path, EmbeddedOptions::default())?);
@@ -34,12 +37,28 @@ impl Cluster {
             let started = Node::start(layout.config(node)?, Arc::clone(&store)).await;
             nodes.push(started.with_context(|| format!("node {node} does not start"))?);
         }
-        let router = Router::start(layout.router()).await.context("the router does not start")?;
+        let seeds = nodes.iter().map(|node| node.addresses().grpc.clone()).collect();
+        let router = Router::start(layout.router(seeds)).await.context("the router does not start")?;
         Ok(Self { nodes, router })
     }
 
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The router in front of them.
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
     /// Completes once every slot is served, by the nodes and through the router.
-    pub(crate) async fn serves(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If the router does not reach the nodes in time.
+    pub async fn serves(&self) -> anyhow::Result<()> {
         for node in &self.nodes {
             node.serves().await;
         }
@@ -48,7 +67,7 @@ impl Cluster {
     }
 
     /// Completes with the reason when a node cannot go on.
-    pub(crate) async fn failed(&self) -> String {
+    pub async fn failed(&self) -> String {
         let mut failures = tokio::task::JoinSet::new();
         for node in &self.nodes {
             failures.spawn(node.failed());
@@ -60,7 +79,7 @@ impl Cluster {
     }
 
     /// Stops every node, all at once: there is nobody to hand leadership to.
-    pub(crate) async fn stop(self) {
+    pub async fn stop(self) {
         self.router.shutdown().await;
         let mut stops = tokio::task::JoinSet::new();
         for node in self.nodes {

@@ -1,18 +1,12 @@
-//! `simplekv-local`: a whole cluster in one process, for a laptop. The same code as a real one, with an embedded metadata store
-//! instead of etcd.
+//! `simplekv-local`: a whole cluster in one process, for a laptop.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use simplekv_local::{Cluster, Layout, Wanted};
 use simplekv_server::config::{Log, LogFormat};
 use simplekv_server::logging;
-
-mod cluster;
-mod layout;
-
-use cluster::Cluster;
-use layout::Layout;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -61,7 +55,10 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     let log = Log { filter: args.log.clone(), format: LogFormat::Pretty };
     logging::start(&log).map_err(anyhow::Error::msg)?;
-    let layout = Layout::new(args)?;
+    let Args { port_base, nodes, groups, replicas, flush, transactions, .. } = *args;
+    let dir = args.dir.clone();
+    let layout =
+        Layout::new(&Wanted { dir, port_base: Some(port_base), nodes, groups, replicas, flush, transactions })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(live(&layout));
     // What is left are connections that did not end; nothing of value is in them.

@@ -2,8 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected should fail there")]
 
-#[path = "../../../client/tests/mock_cluster/mod.rs"]
-pub mod mock_cluster;
+pub use simplekv_testing as mock_cluster;
 
 pub mod grpc;
 pub mod http;

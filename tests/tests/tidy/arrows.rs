@@ -32,7 +32,7 @@ const NO_SURROUNDINGS: [&str; 13] = [
     "arc-swap",
 ];
 
-const LAYERS: [Layer; 15] = [
+const LAYERS: [Layer; 16] = [
     Layer { dir: "conf", may_use: &["types"], never: &NO_RUNTIME },
     Layer { dir: "proto/types", may_use: &[], never: &NO_SURROUNDINGS },
     Layer { dir: "proto", may_use: &["types"], never: &["tokio", "etcd-client", "axum", "anyhow"] },
@@ -49,6 +49,11 @@ const LAYERS: [Layer; 15] = [
     Layer { dir: "server/admin", may_use: &["meta", "proto", "types"], never: &["etcd-client"] },
     Layer { dir: "client", may_use: &["proto", "types"], never: &["etcd-client", "axum", "anyhow"] },
     Layer { dir: "client/cli", may_use: &["client", "resp", "types"], never: &["etcd-client", "tonic", "prost"] },
+    Layer {
+        dir: "client/testing",
+        may_use: &["client", "commands", "local", "proto", "resp", "types"],
+        never: &["etcd-client", "axum", "anyhow"],
+    },
     Layer { dir: "router/resp", may_use: &["types"], never: &NO_RUNTIME },
     Layer { dir: "router", may_use: &["client", "conf", "proto", "resp", "types"], never: &["etcd-client"] },
     Layer {

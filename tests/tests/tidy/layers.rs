@@ -86,7 +86,13 @@ const RULES: [Confined; 12] = [
             "Status::with_details(",
         ],
         within: &["server", "router", "client", "deploy", "proto"],
-        only_in: &["proto/src/convert/status.rs", "server/src/rpc/status.rs", "router/src/rpc/status.rs"],
+        only_in: &[
+            "proto/src/convert/status.rs",
+            "server/src/rpc/status.rs",
+            "router/src/rpc/status.rs",
+            // Plays nodes.
+            "client/testing/src/mock/",
+        ],
         why: "one table says which failure becomes which status",
     },
     Confined {
@@ -122,6 +128,8 @@ const RULES: [Confined; 12] = [
             "client/src/error.rs",
             // Takes the news out of a redirect, whatever becomes of the request.
             "client/src/topology.rs",
+            // Plays nodes.
+            "client/testing/src/mock/",
         ],
         why: "one function decides what follows from an outcome",
     },
@@ -150,6 +158,8 @@ const RULES: [Confined; 12] = [
             "client/src/backoff.rs",
             // Not between attempts: keeps clients from asking for the topology too often.
             "client/src/watcher.rs",
+            // Plays nodes that are slow, and waits for ports that are being closed.
+            "client/testing/src/mock/",
             // Not for the cluster at all: files have run out, and a client is silent for too long.
             "router/src/listener.rs",
             "router/src/resp/connection.rs",
