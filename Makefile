@@ -19,7 +19,7 @@ test: ## Install what the tests need, then run all of them
 	deploy/setup-test-machine
 	deploy/run-tests
 
-test-clients: ## Have Schemathesis try the HTTP API as its OpenAPI document describes it: installs it first; EXAMPLES=N, SEED=N
+test-clients: ## Keep Express' sessions in a router, have Schemathesis try the HTTP API: installs both first; EXAMPLES=N, SEED=N
 	deploy/test-clients
 
 check: ## Format, lints, dependencies and docs; changes nothing
