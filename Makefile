@@ -1,7 +1,7 @@
 # What people type. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run standalone cli test test-clients check fmt bench differential fuzz sim mutants model model-mutants
+.PHONY: help run standalone cli test test-clients check fmt bench differential fuzz sim mutants model model-mutants move-mutants
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,3 +71,8 @@ NOTICED = C2,C9,C11,C12,C13,C17,C18,C21,C23,C24,C25,C27,C28,C29,C33,C34,C55,C56,
 model-mutants: ## Break rules of the protocol in turn: the model must show how each is noticed
 	RUSTFLAGS="--cfg mutants" cargo build --profile sim --target-dir target/mutants -p simplekv-model
 	target/mutants/sim/simplekv-model --break $(if $(ONLY),$(ONLY),$(NOTICED))
+
+# ONLY=M5,M16 tries these alone.
+move-mutants: ## Break each rule of slot moves in turn: a story or a random schedule must notice every one
+	RUSTFLAGS="--cfg mutants" $(if $(ONLY),ONLY=$(ONLY) )cargo test --profile sim --target-dir target/mutants -p simplekv-cluster \
+		--test migration -- --nocapture every_broken_rule_is_noticed

@@ -122,6 +122,32 @@ impl SlotRange {
         self.first <= slot && slot <= self.last
     }
 
+    /// Whether the two ranges share a slot.
+    #[must_use]
+    pub fn overlaps(self, other: SlotRange) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// What is left of the range without the slots of others, in order.
+    #[must_use]
+    pub fn without(self, others: &[SlotRange]) -> Vec<SlotRange> {
+        let mut left = vec![self];
+        for other in others {
+            left = left.into_iter().flat_map(|part| part.minus(*other)).flatten().collect();
+        }
+        left
+    }
+
+    /// What lies before and behind another range.
+    fn minus(self, other: SlotRange) -> [Option<SlotRange>; 2] {
+        if !self.overlaps(other) {
+            return [Some(self), None];
+        }
+        let before = other.first.0.checked_sub(1).and_then(|last| Self::new(self.first, Slot(last)));
+        let behind = Slot::new(other.last.0 + 1).and_then(|first| Self::new(first, self.last));
+        [before, behind]
+    }
+
     /// The slots of the range, in order.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = Slot> + ExactSizeIterator {
         (self.first.0..self.last.0 + 1).map(Slot)
@@ -199,6 +225,20 @@ mod tests {
         assert_eq!(Slot::new(16384), None);
         assert_eq!(SlotRange::ALL.count(), 16384);
         assert_eq!(SlotRange::ALL.iter().next_back(), Some(Slot::MAX));
+    }
+
+    #[test]
+    fn what_is_left_of_a_range() {
+        let range = |text: &str| text.parse::<SlotRange>().unwrap();
+        let without = |others: &[&str]| {
+            let others: Vec<SlotRange> = others.iter().map(|text| range(text)).collect();
+            range("10-20").without(&others).iter().map(SlotRange::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(without(&[]), ["10-20"]);
+        assert_eq!(without(&["0-9", "21"]), ["10-20"]);
+        assert_eq!(without(&["12-13", "20"]), ["10-11", "14-19"]);
+        assert_eq!(without(&["0-16383"]), [""; 0]);
+        assert_eq!(SlotRange::ALL.without(&[range("0"), range("16383")]), [range("1-16382")]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupId, Slot, SlotRange};
+use crate::{GroupId, MigrationId, Slot, SlotRange};
 
 /// The slot map's version: the metadata store's revision of its last change. A map never replaces one with a greater version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,11 +16,6 @@ impl fmt::Display for SlotMapVersion {
         self.0.fmt(f)
     }
 }
-
-/// One move of slots between groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct MigrationId(pub u64);
 
 /// Why ranges do not make a slot map.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +113,56 @@ impl SlotMap {
         &self.migrating
     }
 
+    /// The move that a slot is part of.
+    #[must_use]
+    pub fn migration(&self, slot: Slot) -> Option<MigrationId> {
+        self.migrating.iter().find(|(range, _)| range.contains(slot)).map(|(_, migration)| *migration)
+    }
+
+    /// Whether every slot of the ranges belongs to the group.
+    #[must_use]
+    pub fn belong_to(&self, slots: &[SlotRange], group: GroupId) -> bool {
+        let covers = |slot: SlotRange| {
+            self.ranges_of(group).any(|range| range.contains(slot.first()) && range.contains(slot.last()))
+        };
+        slots.iter().all(|range| covers(*range))
+    }
+
+    /// This map with a move begun. `None` unless the source owns every slot, and none of them is on the move.
+    #[must_use]
+    pub fn with_migration(&self, migration: MigrationId, slots: &[SlotRange], source: GroupId) -> Option<Self> {
+        let on_the_move = |range: &SlotRange| self.migrating.iter().any(|(other, _)| range.overlaps(*other));
+        if slots.is_empty() || !self.belong_to(slots, source) || slots.iter().any(on_the_move) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.migrating.extend(slots.iter().map(|range| (*range, migration)));
+        next.migrating.sort_unstable();
+        Some(next)
+    }
+
+    /// This map with slots given by one group to another. `None` unless the first owns them all.
+    #[must_use]
+    pub fn handed_over(&self, slots: &[SlotRange], from: GroupId, to: GroupId) -> Option<Self> {
+        if !self.belong_to(slots, from) {
+            return None;
+        }
+        let kept =
+            self.ranges.iter().flat_map(|(range, group)| range.without(slots).into_iter().map(|part| (part, *group)));
+        let given = slots.iter().map(|range| (*range, to));
+        let mut next = Self::new(kept.chain(given)).ok()?;
+        next.migrating.clone_from(&self.migrating);
+        Some(next)
+    }
+
+    /// This map without any trace of a move.
+    #[must_use]
+    pub fn without_migration(&self, migration: MigrationId) -> Self {
+        let mut next = self.clone();
+        next.migrating.retain(|(_, other)| *other != migration);
+        next
+    }
+
     /// How many slots have an owner.
     #[must_use]
     pub fn owned_slots(&self) -> usize {
@@ -167,6 +212,22 @@ mod tests {
                 .unwrap();
         assert_eq!(map.ranges(), [(range("0-19"), GroupId(1)), (range("30-39"), GroupId(1))]);
         assert_eq!(map.owner(Slot::new(20).unwrap()), None);
+    }
+
+    #[test]
+    fn a_move_is_noted_handed_over_and_forgotten() {
+        let (a, b, id) = (GroupId(1), GroupId(2), MigrationId(7));
+        let map = SlotMap::new([(range("0-9"), a), (range("10-19"), b)]).unwrap();
+        let moving = map.with_migration(id, &[range("3-5")], a).unwrap();
+        assert_eq!(moving.migration(Slot::new(4).unwrap()), Some(id));
+        assert_eq!(moving.with_migration(MigrationId(8), &[range("5-6")], a), None, "a slot is part of one move");
+        assert_eq!(map.with_migration(id, &[range("9-10")], a), None, "whoever gives slots away owns them");
+        assert_eq!(map.with_migration(id, &[], a), None);
+        let given = moving.handed_over(&[range("3-5")], a, b).unwrap();
+        assert_eq!(given.ranges(), [(range("0-2"), a), (range("3-5"), b), (range("6-9"), a), (range("10-19"), b)]);
+        assert_eq!(given.migrating(), moving.migrating());
+        assert_eq!(given.handed_over(&[range("3-5")], a, b), None, "once");
+        assert_eq!(given.without_migration(id).migrating(), []);
     }
 
     #[test]

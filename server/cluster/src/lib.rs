@@ -1,4 +1,4 @@
-//! The protocol of simplekv, as values: replication, failover, leases, and what makes a retried write happen once.
+//! The protocol of simplekv, as values: replication, failover, leases, moving slots, and what makes a retried write happen once.
 //!
 //! Nothing here knows a clock, a socket, a file, a lock, a task or chance. Time enters as an argument, everything else as an
 //! [`Event`]; what is to be done leaves as an [`Effect`]. The server, the simulator and the tests of this crate drive the same code.
@@ -36,6 +36,8 @@ mod group_clock;
 mod identity;
 mod invariants;
 mod lease;
+pub mod migration;
+mod ownership;
 mod recovery;
 mod replica;
 mod serving;
@@ -46,6 +48,7 @@ pub use dedupe::{Dedupe, DedupeRecord, DedupeResult, DedupeRow, Verdict};
 pub use effect::{Alarm, Appending, Effect, GroupChange, MetadataRequest, Role, TransferOutcome};
 pub use event::{BatchHeader, Event, MetadataOutcome, NodeFacts, RequestId};
 pub use identity::{Decision, DiskIdentity, RenewReason, StartFacts, has_ended, resume_or_renew};
+pub use ownership::{OwnershipView, SlotStanding, standing};
 pub use recovery::{Fate, Obstacle, Recovery, Remains, Traces, Wish, candidates, fates, recover, recover_longest};
 pub use replica::{FollowerStatus, HaltCause, Replica, Status};
 pub use serving::{Admission, Refusal, Serving};
