@@ -7,7 +7,7 @@
 //! | `<prefix>/live/<node>` | [`LiveRecord`](crate::LiveRecord) | the node itself, in its session |
 //! | `<prefix>/g/<group>` | [`GroupRecord`](simplekv_types::GroupRecord) | the group's leader; at elections the controller or suspecting followers; assignments by the admin |
 //! | `<prefix>/slots` | [`SlotMap`](simplekv_types::SlotMap) | `init`, the controller, a migration's target at its cutover |
-//! | `<prefix>/mig/<migration>` | opaque here | the controller, source and target of the migration |
+//! | `<prefix>/mig/<migration>` | [`MigrationRecord`](simplekv_types::MigrationRecord) | the controller, source and target of the migration |
 //! | `<prefix>/ctl/leader` | [`ControllerRecord`](crate::ControllerRecord) | the controller, in its session |
 //! | `<prefix>/ctl/job/<name>` | opaque here | admin and controller |
 //!

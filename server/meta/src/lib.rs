@@ -10,6 +10,7 @@
 mod backoff;
 mod embedded;
 mod keys;
+mod migrations;
 mod mirror;
 mod model;
 mod office;
@@ -33,6 +34,7 @@ pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls, EtcdUser};
 pub use keys::{InvalidPrefix, Key, Keys, UnknownKey};
+pub use migrations::{MigrationChange, MigrationConflict, MigrationView};
 pub use mirror::{Mirror, MirrorOptions};
 pub use model::Model;
 pub use office::{Campaign, Office};

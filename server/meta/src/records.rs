@@ -199,13 +199,22 @@ impl Records {
     /// # Errors
     /// [`RecordError::Store`], or [`RecordError::Corrupt`] if the change was lost to a record that cannot be read.
     pub async fn change_group(&self, change: &GroupChange) -> Result<Cas<GroupConflict>, RecordError> {
+        self.change_group_with(change, Txn::new()).await
+    }
+
+    /// Changes a group's record together with something else.
+    pub(crate) async fn change_group_with(
+        &self,
+        change: &GroupChange,
+        also: Txn,
+    ) -> Result<Cas<GroupConflict>, RecordError> {
         let key = self.key(&Key::Group(change.group));
         let registrations = change
             .registrations
             .iter()
             .map(|(node, revision)| Compare::modified(self.key(&Key::Node(*node)), *revision));
         let silent = change.silent.iter().map(|node| Compare::missing(self.key(&Key::Live(*node))));
-        let txn = Txn::new()
+        let txn = also
             .when(Compare::modified(&key, change.expected))
             .when_all(registrations)
             .when_all(silent)
