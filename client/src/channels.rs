@@ -160,7 +160,10 @@ async fn listen(
                             return;
                         }
                     }
-                    ListenEvent::Woken | ListenEvent::Heard { .. } | ListenEvent::Ended => break,
+                    ListenEvent::Woken
+                    | ListenEvent::Heard { .. }
+                    | ListenEvent::Answer { .. }
+                    | ListenEvent::Ended => break,
                 }
             }
         }

@@ -62,6 +62,7 @@
 //! not an error. What remains is an [`Error`] that says what happened. For a write one question matters most, and
 //! [`Error::may_have_applied`] answers it: only [`Error::OutcomeUnknown`] and [`Error::Partial`] leave a doubt.
 
+mod asking;
 mod atomic;
 mod attempt;
 mod backoff;

@@ -56,6 +56,8 @@ pub(crate) enum ListenAsk {
     Subscribe { id: u64, naming: Naming, name: Bytes },
     /// Whether this was heard, which it is to say.
     Publish { id: u64, naming: Naming, channel: Bytes, message: Bytes },
+    /// What it knows, once.
+    Question { id: u64, args: Vec<Bytes>, seen: Option<Position> },
     /// Not any more.
     Stop { id: u64 },
 }
@@ -63,7 +65,11 @@ pub(crate) enum ListenAsk {
 impl ListenAsk {
     pub(crate) fn id(&self) -> u64 {
         match *self {
-            Self::Wait { id, .. } | Self::Subscribe { id, .. } | Self::Publish { id, .. } | Self::Stop { id } => id,
+            Self::Wait { id, .. }
+            | Self::Subscribe { id, .. }
+            | Self::Publish { id, .. }
+            | Self::Question { id, .. }
+            | Self::Stop { id } => id,
         }
     }
 }
@@ -72,7 +78,7 @@ impl ListenEvent {
     /// Whether nothing more is told about the same thing.
     pub(crate) fn is_last(&self) -> bool {
         match self {
-            Self::Woken | Self::Heard { .. } | Self::Ended => true,
+            Self::Woken | Self::Heard { .. } | Self::Answer { .. } | Self::Ended => true,
             Self::Listening | Self::Message { .. } => false,
         }
     }
@@ -89,6 +95,8 @@ pub(crate) enum ListenEvent {
     Message { channel: Bytes, message: Bytes },
     /// What was to be said was said, and so many heard it.
     Heard { by: u64 },
+    /// What it was asked.
+    Answer { reply: Reply },
     /// Nothing more is told.
     Ended,
 }

@@ -33,6 +33,27 @@ impl Client {
     ) -> Result<Reply> {
         // A time that no clock will ever show is for ever.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let time_is_up = async {
+            match deadline {
+                Some(deadline) => _ = tokio::time::timeout_at(deadline, std::future::pending::<()>()).await,
+                None => std::future::pending().await,
+            }
+        };
+        self.execute_until(tries, keys, time_is_up, options).await
+    }
+
+    /// As [`Client::execute_when_there`], until `stop` completes: that ends the waiting, and never a try that is under way.
+    ///
+    /// # Errors
+    /// As [`Client::execute`]'s for the try that failed.
+    pub async fn execute_until(
+        &self,
+        tries: &[(Slot, Arc<[Bytes]>)],
+        keys: &[Bytes],
+        stop: impl Future<Output = ()>,
+        options: Options,
+    ) -> Result<Reply> {
+        tokio::pin!(stop);
         let mut step = 0;
         loop {
             for (slot, args) in tries {
@@ -50,18 +71,10 @@ impl Client {
                 }
                 was_calm
             };
-            let waited = async {
-                tokio::select! {
-                    was_calm = waiting => Ok(was_calm),
-                    () = self.core().ended() => Err(Error::Closed),
-                }
-            };
-            let was_calm = match deadline {
-                None => waited.await?,
-                Some(deadline) => match tokio::time::timeout_at(deadline, waited).await {
-                    Ok(waited) => waited?,
-                    Err(_) => return Ok(Reply::NullArray),
-                },
+            let was_calm = tokio::select! {
+                was_calm = waiting => was_calm,
+                () = self.core().ended() => return Err(Error::Closed),
+                () = &mut stop => return Ok(Reply::NullArray),
             };
             step = if was_calm { 0 } else { step + 1 };
         }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use simplekv_resp::SlowLog;
 
 /// Where a router listens, whom it asks, and what it lets clients do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,10 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// How long a stopping router waits for the requests it has begun.
     pub shutdown_grace: Duration,
+    /// From how long on a command of the Redis protocol is remembered, in microseconds; negative: never.
+    pub slowlog_slower_than: i64,
+    /// How many such commands are remembered.
+    pub slowlog_length: usize,
     /// Which transactions of the Redis protocol are done.
     pub transactions: Transactions,
 }
@@ -121,6 +126,8 @@ impl Default for Limits {
             partial_request_timeout: Duration::from_secs(30),
             idle_timeout: None,
             shutdown_grace: Duration::from_secs(10),
+            slowlog_slower_than: SlowLog::SLOWER_THAN_DEFAULT,
+            slowlog_length: SlowLog::LENGTH_DEFAULT,
             transactions: Transactions::OneGroup,
         }
     }

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use simplekv_client::{Group, Node, NodeId, Topology};
-use simplekv_resp::Facts;
 use simplekv_resp::control::Credentials;
 use simplekv_resp::facts::{
     ClusterFacts, GroupFacts, InfoFacts, Mode, NodeFacts, RoleFacts, Verdict, group_id, node_id,
 };
+use simplekv_resp::{Clients, Facts, SlowLog};
 
 use crate::metrics::client_stats;
 use crate::shared::Shared;
@@ -15,8 +15,6 @@ use crate::shared::Shared;
 /// The router as one of its connections sees it.
 pub(crate) struct RouterFacts<'a> {
     pub(crate) shared: &'a Shared,
-    /// The connection that asks.
-    pub(crate) connection: u64,
 }
 
 /// The wall clock, for clients who ask for it; nothing is decided by it.
@@ -75,6 +73,7 @@ impl Facts for RouterFacts<'_> {
             port: self.shared.resp_port,
             uptime_secs: metrics.uptime_secs(),
             connected_clients: u64::try_from(metrics.connections.get()).unwrap_or(0),
+            blocked_clients: self.shared.clients.blocked() as u64,
             max_clients: self.shared.limits.connections as u64,
             is_loading: false,
             total_connections: totals.connections_accepted,
@@ -118,7 +117,11 @@ impl Facts for RouterFacts<'_> {
         self.shared.metrics.reset_totals();
     }
 
-    fn other_clients(&self) -> Vec<(u64, String)> {
-        self.shared.other_sessions(self.connection, now_micros())
+    fn clients(&self) -> Option<&Clients> {
+        Some(&self.shared.clients)
+    }
+
+    fn slow_log(&self) -> Option<&SlowLog> {
+        Some(&self.shared.slow_log)
     }
 }

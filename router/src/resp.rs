@@ -5,8 +5,10 @@ mod connection;
 mod ears;
 mod parted;
 mod pipeline;
+mod questions;
 mod scan;
 mod task;
+mod told;
 mod wide;
 mod within;
 

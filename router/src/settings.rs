@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use simplekv_conf::{Loaded, Problem, Problems};
+use simplekv_resp::SlowLog;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Limits, NoOrigin, Origin, RouterConfig, Transactions, UnknownTransactions};
@@ -52,6 +53,8 @@ pub struct RawLimits {
 #[expect(missing_docs, reason = "conf/router.toml documents each key")]
 pub struct RawRedis {
     pub transactions: String,
+    pub slowlog_log_slower_than: i64,
+    pub slowlog_max_len: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,7 +96,11 @@ impl Default for RawSettings {
                 idle_timeout_ms: limits.idle_timeout.map_or(0, millis),
                 shutdown_grace_ms: millis(limits.shutdown_grace),
             },
-            redis: RawRedis { transactions: "one-group".into() },
+            redis: RawRedis {
+                transactions: "one-group".into(),
+                slowlog_log_slower_than: limits.slowlog_slower_than,
+                slowlog_max_len: u32::try_from(limits.slowlog_length).unwrap_or(u32::MAX),
+            },
             grpc: RawGrpc { origins: Vec::new() },
             runtime: RawRuntime { threads: 0 },
             log: RawLog { filter: "info".into(), format: "auto".into() },
@@ -158,6 +165,7 @@ impl Settings {
             check.refuse("redis.transactions", error.to_string());
             Transactions::default()
         });
+        check.slow_log(&raw.redis);
         let log_format = match raw.log.format.as_str() {
             "auto" => LogFormat::Auto,
             "pretty" => LogFormat::Pretty,
@@ -174,7 +182,12 @@ impl Settings {
             return Err(Problems(check.problems));
         }
         let mut router = RouterConfig::new(raw.cluster.seeds.clone(), resp, http);
-        router.limits = Limits { transactions, ..raw.limits.checked() };
+        router.limits = Limits {
+            transactions,
+            slowlog_slower_than: raw.redis.slowlog_log_slower_than,
+            slowlog_length: raw.redis.slowlog_max_len as usize,
+            ..raw.limits.checked()
+        };
         (router.grpc_listen, router.origins) = (grpc, origins);
         let (threads, log_filter) = (raw.runtime.threads as usize, raw.log.filter.clone());
         Ok(Self { router, threads, log_filter, log_format })
@@ -213,6 +226,15 @@ struct Check<'a> {
 impl Check<'_> {
     fn refuse(&mut self, key: &str, message: impl Into<String>) {
         self.problems.push(self.loaded.problem(key, message));
+    }
+
+    fn slow_log(&mut self, raw: &RawRedis) {
+        if raw.slowlog_log_slower_than < -1 {
+            self.refuse("redis.slowlog_log_slower_than", "must be at least -1, which remembers nothing");
+        }
+        if raw.slowlog_max_len as usize > SlowLog::LENGTH_MAX {
+            self.refuse("redis.slowlog_max_len", format!("must be at most {}", SlowLog::LENGTH_MAX));
+        }
     }
 
     fn address(&mut self, key: &str, text: &str) -> SocketAddr {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dashmap::DashMap;
 use parking_lot::Mutex;
 use simplekv_client::{Client, Topology};
-use simplekv_resp::Session;
+use simplekv_resp::clients::{KnownClient, Seat};
+use simplekv_resp::{Clients, Session, SlowLog};
 use simplekv_types::SLOT_COUNT;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -29,12 +29,16 @@ pub(crate) struct Shared {
     pub(crate) run_id: String,
     pub(crate) resp_port: u16,
     topology: watch::Receiver<Arc<Topology>>,
-    sessions: DashMap<u64, Arc<Mutex<Session>>>,
+    /// The connections of the Redis protocol.
+    pub(crate) clients: Arc<Clients>,
+    /// Their commands that took long.
+    pub(crate) slow_log: SlowLog,
     next_connection: AtomicU64,
 }
 
 impl Shared {
     pub(crate) fn new(client: Client, limits: Limits, run_id: String, resp_port: u16) -> Self {
+        let slow_log = SlowLog::new(limits.slowlog_slower_than, limits.slowlog_length);
         Self {
             topology: client.topology(),
             client,
@@ -45,7 +49,8 @@ impl Shared {
             limits,
             run_id,
             resp_port,
-            sessions: DashMap::new(),
+            clients: Arc::default(),
+            slow_log,
             next_connection: AtomicU64::new(1),
         }
     }
@@ -91,33 +96,16 @@ impl Shared {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Lists a session for CLIENT LIST until the listing is dropped.
-    pub(crate) fn list(self: &Arc<Self>, session: Session) -> Listed {
-        let (id, session) = (session.id(), Arc::new(Mutex::new(session)));
-        self.sessions.insert(id, Arc::clone(&session));
-        Listed { shared: Arc::clone(self), id, session }
-    }
-
-    /// The lines of all sessions except one, whose lock the caller holds.
-    pub(crate) fn other_sessions(&self, except: u64, now_micros: u64) -> Vec<(u64, String)> {
-        // Copied out first: no lock of the table is held while a session's is waited for.
-        let others: Vec<(u64, Arc<Mutex<Session>>)> =
-            self.sessions.iter().filter(|entry| *entry.key() != except).map(|e| (*e.key(), Arc::clone(&e))).collect();
-        // One that is busy asking the same is left out, rather than that the two wait for each other.
-        let line = |(id, session): (u64, Arc<Mutex<Session>>)| Some((id, session.try_lock()?.line(now_micros)));
-        others.into_iter().filter_map(line).collect()
+    /// Lists a connection for CLIENT LIST until the listing is dropped.
+    pub(crate) fn list(&self, client: KnownClient) -> Listed {
+        let seat = self.clients.seat(client);
+        let session = Arc::new(Mutex::new(Session::of(Arc::clone(seat.client()), false)));
+        Listed { seat, session }
     }
 }
 
-/// A session in the list of all.
+/// A connection in the list of all.
 pub(crate) struct Listed {
-    shared: Arc<Shared>,
-    id: u64,
+    pub(crate) seat: Seat,
     pub(crate) session: Arc<Mutex<Session>>,
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        self.shared.sessions.remove(&self.id);
-    }
 }

@@ -126,7 +126,11 @@ async fn smart_clients_find_the_nodes_through_it() {
     known.groups.iter_mut().zip(&told.groups).for_each(|(group, told)| group.group_time = told.group_time);
     assert_eq!(told, known);
 
-    let mut changes = topology.watch(v1::WatchTopologyRequest { version: told.version, differences: false }).await.unwrap().into_inner();
+    let mut changes = topology
+        .watch(v1::WatchTopologyRequest { version: told.version, differences: false })
+        .await
+        .unwrap()
+        .into_inner();
     let same = changes.message().await.unwrap().unwrap();
     assert!(same.unchanged && same.version == told.version, "who has it need not be told: {same:?}");
     cluster.elect(1, 2);

@@ -3,7 +3,7 @@
 //! A message goes to whoever listens at that moment, at most once. A listener that does not take its messages is given up, for
 //! nobody else is to wait for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -114,6 +114,13 @@ impl Channels {
             tables.give_up(queue.listener);
         }
         heard
+    }
+
+    /// How many channels of the whole cluster, and how many patterns, are listened to here.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let tables = self.tables.lock();
+        let channels = tables.named.keys().filter(|(naming, _)| *naming == Naming::Channel).count();
+        (channels, tables.patterns.iter().map(|(pattern, _)| pattern).collect::<HashSet<_>>().len())
     }
 
     /// Answers PUBSUB for the listeners of this node.

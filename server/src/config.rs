@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use simplekv_conf::{Loaded, Problem, Problems};
+use simplekv_resp::SlowLog;
 use simplekv_types::{FlushPolicy, NodeAddresses, NodeId, limits};
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +21,7 @@ pub struct RawConfig {
     pub etcd: RawEtcd,
     pub storage: RawStorage,
     pub limits: RawLimits,
+    pub redis: RawRedis,
     pub runtime: RawRuntime,
     pub log: RawLog,
 }
@@ -80,6 +82,13 @@ pub struct RawLimits {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "conf/simplekv.toml documents each key")]
+pub struct RawRedis {
+    pub slowlog_log_slower_than: i64,
+    pub slowlog_max_len: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "conf/simplekv.toml documents each key")]
 pub struct RawRuntime {
     pub threads: u32,
 }
@@ -118,6 +127,10 @@ impl Default for RawConfig {
                 partial_request_timeout_ms: 30_000,
                 idle_timeout_ms: 0,
                 shutdown_grace_ms: 10_000,
+            },
+            redis: RawRedis {
+                slowlog_log_slower_than: SlowLog::SLOWER_THAN_DEFAULT,
+                slowlog_max_len: SlowLog::LENGTH_DEFAULT as u32,
             },
             runtime: RawRuntime { threads: 0 },
             log: RawLog { filter: "info".into(), format: "auto".into() },
@@ -197,6 +210,10 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// How long a stopping node waits for the work it has begun.
     pub shutdown_grace: Duration,
+    /// From how long on a command is remembered, in microseconds; negative: never.
+    pub slowlog_slower_than: i64,
+    /// How many such commands are remembered.
+    pub slowlog_length: usize,
 }
 
 /// What is logged.
@@ -243,8 +260,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, together.
     pub fn check(loaded: &Loaded<RawConfig>) -> Result<Self, Problems> {
-        let raw = &loaded.values;
-        let mut check = Check { loaded, problems: Vec::new() };
+        let (raw, mut check) = (&loaded.values, Check { loaded, problems: Vec::new() });
         if raw.node.id == 0 {
             check.refuse("node.id", "nodes are numbered from 1");
         }
@@ -283,6 +299,7 @@ impl Config {
         check.at_least("limits.output_bytes", raw.limits.output_bytes, 1 << 16);
         check.at_least("limits.request_timeout_ms", raw.limits.request_timeout_ms, 1);
         check.at_least("limits.partial_request_timeout_ms", raw.limits.partial_request_timeout_ms, 1);
+        check.redis(&raw.redis);
         let format = match raw.log.format.as_str() {
             "auto" => LogFormat::Auto,
             "pretty" => LogFormat::Pretty,
@@ -312,7 +329,7 @@ impl Config {
             flush,
             flush_interval: Duration::from_millis(raw.storage.flush_interval_ms),
             segment_bytes: raw.storage.segment_bytes,
-            limits: raw.limits.checked(),
+            limits: raw.limits.checked(&raw.redis),
             threads: raw.runtime.threads as usize,
             log: Log { filter: raw.log.filter.clone(), format },
         })
@@ -320,7 +337,7 @@ impl Config {
 }
 
 impl RawLimits {
-    fn checked(&self) -> Limits {
+    fn checked(&self, redis: &RawRedis) -> Limits {
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Limits {
             value_bytes: bytes(self.value_bytes),
@@ -332,6 +349,8 @@ impl RawLimits {
             partial_request_timeout: Duration::from_millis(self.partial_request_timeout_ms),
             idle_timeout: (self.idle_timeout_ms > 0).then(|| Duration::from_millis(self.idle_timeout_ms)),
             shutdown_grace: Duration::from_millis(self.shutdown_grace_ms),
+            slowlog_slower_than: redis.slowlog_log_slower_than,
+            slowlog_length: redis.slowlog_max_len as usize,
         }
     }
 }
@@ -361,6 +380,13 @@ impl Check<'_> {
         if value < least || value > most {
             self.refuse(key, format!("must be {least} to {most}, found {value}"));
         }
+    }
+
+    fn redis(&mut self, raw: &RawRedis) {
+        if raw.slowlog_log_slower_than < -1 {
+            self.refuse("redis.slowlog_log_slower_than", "must be at least -1, which remembers nothing");
+        }
+        self.between("redis.slowlog_max_len", raw.slowlog_max_len.into(), 0, SlowLog::LENGTH_MAX as u64);
     }
 
     fn address(&mut self, key: &str, text: &str) -> SocketAddr {

@@ -33,6 +33,7 @@ mod replayed;
 mod report;
 mod rest;
 mod slots;
+mod spread;
 mod turn;
 mod waiting;
 
@@ -40,6 +41,7 @@ pub use reading::{Held, Looked, Proof, Terms, Wanted, hold_still};
 pub use replayed::{Replayed, recovered};
 pub use report::Report;
 pub use slots::{SlotSet, SlotTable};
+pub use spread::{Spread, can_tell};
 pub use waiting::{Answer, Respond};
 
 use drafts::Drafts;

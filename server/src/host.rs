@@ -7,13 +7,13 @@ use simplekv_cluster::{Alarm, Event, MetadataOutcome, MetadataRequest, Timing, T
 use simplekv_meta::{Cas, GroupChange, RecordError, Records, Versioned};
 use simplekv_types::peer::Envelope;
 use simplekv_types::{FlushPolicy, GroupId, GroupRecord, Lsn, Tick};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::clock::{self, SystemClock};
 use crate::flush::{Done, FlushThread, Mark};
-use crate::group::{Answer, Group, Output, Respond, Submission};
+use crate::group::{Answer, Group, Output, Respond, Spread, Submission};
 use crate::hosted::Order;
 use crate::peers::Peers;
 
@@ -118,7 +118,7 @@ impl Drop for Watch {
 /// Runs until every sender of the inbox is gone, then closes the log. `None` if it could not be flushed, else where it ends.
 pub(crate) async fn run(mut group: Group<Responder>, mut inbox: Inbox, means: Means) -> Option<Lsn> {
     let _watch = Watch { group: means.id, news: means.news.clone() };
-    let mut task = Task { means, transfers: Vec::new(), stops: Vec::new(), stalled: false };
+    let mut task = Task { means, transfers: Vec::new(), stops: Vec::new(), stalled: false, spread: None };
     let mut submissions = Vec::with_capacity(TURN);
     let mut messages = Vec::with_capacity(TURN);
     let timer = tokio::time::sleep(Duration::ZERO);
@@ -181,6 +181,8 @@ struct Task {
     transfers: Vec<oneshot::Sender<TransferOutcome>>,
     stops: Vec<oneshot::Sender<()>>,
     stalled: bool,
+    /// While somebody looks.
+    spread: Option<watch::Sender<Spread>>,
 }
 
 impl Task {
@@ -193,6 +195,10 @@ impl Task {
             }
             Order::WhenApplied { end, done } => group.when_applied(end, done),
             Order::Report { done } => drop(done.send(group.report(&SystemClock))),
+            Order::Spread { done } => {
+                let spread = self.spread.get_or_insert_with(|| watch::Sender::new(group.spread()));
+                let _ = done.send(spread.subscribe());
+            }
             Order::Transfer { to, done } => {
                 self.transfers.push(done);
                 group.step(&SystemClock, Event::Transfer { to });
@@ -208,11 +214,27 @@ impl Task {
         while let Some(output) = group.next_output() {
             self.start(output);
         }
+        self.tell_spread(group);
         let stalled = group.is_stalled();
         if stalled != self.stalled {
             self.stalled = stalled;
             self.tell(News::Stalled { group: self.means.id, stalled });
         }
+    }
+
+    /// Costs a look at an option unless somebody waits for it.
+    fn tell_spread(&mut self, group: &Group<Responder>) {
+        let Some(spread) = &self.spread else { return };
+        if spread.is_closed() {
+            self.spread = None;
+            return;
+        }
+        let now = group.spread();
+        spread.send_if_modified(|known| {
+            let is_news = *known != now;
+            *known = now;
+            is_news
+        });
     }
 
     fn start(&mut self, output: Output) {

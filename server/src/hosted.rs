@@ -7,9 +7,9 @@ use simplekv_cluster::{Event, TransferOutcome};
 use simplekv_engine::Reader;
 use simplekv_types::peer::Envelope;
 use simplekv_types::{Failure, GroupId, GroupTime, Lsn, NodeId, Position, SlotMap, SlotMapVersion};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::group::{Report, SlotSet, Submission};
+use crate::group::{Report, SlotSet, Spread, Submission};
 use crate::history::{History, Standing};
 use crate::host::Responder;
 use crate::serving::Serving;
@@ -55,6 +55,8 @@ pub(crate) enum Order {
     WhenApplied { end: Lsn, done: Responder },
     /// Somebody wants to know how the replica is.
     Report { done: oneshot::Sender<Report> },
+    /// Somebody wants to see how far the log spreads. Told for as long as anybody looks.
+    Spread { done: oneshot::Sender<watch::Receiver<Spread>> },
     /// An operator wants another leader.
     Transfer { to: Option<NodeId>, done: oneshot::Sender<TransferOutcome> },
     /// The node stops; answered when the replica has handed over.

@@ -3,6 +3,7 @@
 //! [`Node::start`] runs one on any metadata store; the binary brings etcd, the one-process cluster a store of its own.
 //! [`group::Group`] is what a node does to one group's replica, without any of the machinery around it.
 
+mod awaited;
 mod budget;
 mod channels;
 pub mod clock;

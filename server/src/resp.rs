@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -14,6 +15,8 @@ use crate::shared::Shared;
 mod connection;
 mod facts;
 mod listening;
+mod signals;
+mod watch;
 
 /// How long to leave off accepting when the process has no file descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -31,8 +34,10 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         match accepted {
             Ok((stream, _)) => {
                 let number = numbers.fetch_add(1, Ordering::Relaxed);
-                let connection = accept(Arc::clone(&shared), stream, number);
-                connections.spawn(stopping.clone().run_until_cancelled_owned(connection));
+                // Ended by the node, or by another connection.
+                let ended = stopping.child_token();
+                let connection = accept(Arc::clone(&shared), stream, number, ended.clone());
+                connections.spawn(ended.run_until_cancelled_owned(connection));
             }
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
@@ -44,7 +49,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     connections.wait().await;
 }
 
-async fn accept(shared: Arc<Shared>, stream: TcpStream, number: u64) {
+async fn accept(shared: Arc<Shared>, stream: TcpStream, number: u64, ended: CancellationToken) {
     let metrics = shared.metrics();
     let open = metrics.resp_connections.fetch_add(1, Ordering::Relaxed);
     Metrics::add(&metrics.resp_accepted, 1);
@@ -54,7 +59,7 @@ async fn accept(shared: Arc<Shared>, stream: TcpStream, number: u64) {
         connection::refuse(stream, simplekv_resp::TOO_MANY_CLIENTS).await;
         return;
     }
-    if let Err(error) = connection::run(&shared, stream, number).await {
+    if let Err(error) = connection::run(&shared, stream, number, ended).await {
         debug!(connection = number, %error, "connection ended");
     }
 }

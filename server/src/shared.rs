@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
 use simplekv_resp::command::{GeoCommand, HashCommand, ListCommand, SetOfCommand, ZsetCommand};
-use simplekv_resp::{Command, Keys};
+use simplekv_resp::{Clients, Command, Keys, SlowLog};
 use simplekv_types::{ClusterId, Failure, GroupId, Naming, NodeId, RunId, Slot, Tick, limits};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     metrics: Metrics,
     load: Load,
     channels: Arc<Channels>,
+    clients: Arc<Clients>,
+    slow_log: SlowLog,
     /// Takes what is said here to the other nodes. Empty before the node has started.
     spread: OnceLock<mpsc::Sender<Said>>,
     /// How many more bytes may be on their way there.
@@ -68,6 +70,7 @@ impl Drop for InFlight {
 impl Shared {
     pub(crate) fn new(config: Config, view: watch::Receiver<Arc<ClusterView>>, stopping: CancellationToken) -> Self {
         let routing = Arc::new(Routing::of(&view.borrow()));
+        let slow_log = SlowLog::new(config.limits.slowlog_slower_than, config.limits.slowlog_length);
         Self {
             config,
             routing: ArcSwap::new(Arc::clone(&routing)),
@@ -79,6 +82,8 @@ impl Shared {
             metrics: Metrics::default(),
             load: Load::default(),
             channels: Arc::default(),
+            clients: Arc::default(),
+            slow_log,
             spread: OnceLock::new(),
             spread_room: Arc::new(Semaphore::new(SPREAD_BYTES_MAX)),
             started: Instant::now(),
@@ -130,6 +135,16 @@ impl Shared {
 
     pub(crate) fn channels(&self) -> &Arc<Channels> {
         &self.channels
+    }
+
+    /// The connections of the Redis protocol.
+    pub(crate) fn clients(&self) -> &Arc<Clients> {
+        &self.clients
+    }
+
+    /// Their commands that took long.
+    pub(crate) fn slow_log(&self) -> &SlowLog {
+        &self.slow_log
     }
 
     /// From now on what is said here is said everywhere.

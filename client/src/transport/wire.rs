@@ -42,6 +42,9 @@ pub(super) fn listen(ask: ListenAsk) -> v1::ListenRequest {
         ListenAsk::Publish { id, naming, channel, message } => {
             (id, Ask::Publish(v1::Publish { naming: self::naming(naming).into(), channel, message }))
         }
+        ListenAsk::Question { id, args, seen } => {
+            (id, Ask::Question(v1::Question { args, seen: seen.map(Into::into) }))
+        }
         ListenAsk::Stop { id } => (id, Ask::Stop(v1::StopListening {})),
     };
     v1::ListenRequest { id, ask: Some(ask) }
@@ -61,6 +64,10 @@ pub(super) fn event(event: v1::Event) -> (u64, ListenEvent) {
         Some(What::Listening(_)) => ListenEvent::Listening,
         Some(What::Message(v1::Message { channel, message })) => ListenEvent::Message { channel, message },
         Some(What::Heard(v1::Heard { by })) => ListenEvent::Heard { by },
+        Some(What::Answer(value)) => match Reply::try_from(value) {
+            Ok(reply) => ListenEvent::Answer { reply },
+            Err(_) => ListenEvent::Ended,
+        },
         // Of a newer node, what is not known says at least that something is over.
         Some(What::Ended(_)) | None => ListenEvent::Ended,
     };

@@ -5,6 +5,7 @@ mod events;
 mod keyspace;
 mod layout;
 mod node;
+mod questions;
 mod services;
 mod verdict;
 mod world;

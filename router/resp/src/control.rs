@@ -1,7 +1,7 @@
 //! Commands about the connection, the server and the cluster, typed.
 
 use bytes::Bytes;
-use simplekv_types::{Naming, ReadPolicy, SessionToken, Slot};
+use simplekv_types::{Failure, Naming, ReadPolicy, Reply, SessionToken, Slot};
 
 use crate::command::Keys;
 use crate::control::pubsub::PubSubQuery;
@@ -94,13 +94,8 @@ pub enum Control {
     Time,
     /// ROLE.
     Role,
-    /// WAIT.
-    Wait {
-        /// How many followers must have the client's writes.
-        replicas: u64,
-        /// How long to wait for them, in milliseconds; 0 is for ever.
-        timeout_ms: u64,
-    },
+    /// WAIT, WAITAOF.
+    Wait(Wait),
     /// LASTSAVE.
     LastSave,
     /// MODULE LIST.
@@ -113,6 +108,12 @@ pub enum Control {
     Latency(LatencyCommand),
     /// SCRIPT.
     Script(ScriptCommand),
+    /// MEMORY, as far as it is not about a key.
+    Memory(MemoryQuery),
+    /// DEBUG.
+    Debug,
+    /// LOLWUT.
+    Lolwut,
     /// CLUSTER.
     Cluster(ClusterCommand),
     /// READONLY: the connection may be answered by a follower.
@@ -177,12 +178,20 @@ pub enum ClientCommand {
     /// INFO.
     Info,
     /// LIST.
-    List {
-        /// Only these; none: all.
-        ids: Vec<u64>,
-        /// Whether connections of ordinary clients are asked for; others are not listed.
-        normal: bool,
+    List(ClientFilter),
+    /// KILL.
+    Kill(Kill),
+    /// UNBLOCK.
+    Unblock {
+        /// The connection.
+        id: u64,
+        /// What it is told.
+        reason: UnblockReason,
     },
+    /// PAUSE.
+    Pause(Pause),
+    /// UNPAUSE.
+    Unpause,
     /// NO-EVICT.
     NoEvict(bool),
     /// NO-TOUCH.
@@ -203,6 +212,141 @@ pub enum ClientCommand {
         /// The key.
         key: Bytes,
     },
+}
+
+/// Which connections are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFilter {
+    /// Only these; none: all.
+    pub ids: Vec<u64>,
+    /// Only those of a kind.
+    pub kind: Option<ClientKind>,
+    /// Only those of a user.
+    pub user: Option<String>,
+    /// Only the one from this address.
+    pub address: Option<String>,
+    /// Only those to this address of ours.
+    pub local_address: Option<String>,
+    /// Only those that have been connected for so many seconds.
+    pub min_age_secs: Option<u64>,
+}
+
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientKind {
+    /// Requests.
+    Normal,
+    /// A leader's to its follower.
+    Master,
+    /// A follower's to its leader.
+    Replica,
+    /// Listening to channels.
+    PubSub,
+}
+
+/// CLIENT KILL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// Whom.
+    pub filter: ClientFilter,
+    /// Whether the connection that says so is left out.
+    pub skips_me: bool,
+    /// Whether it is said by an address alone, and answered in the older way.
+    pub is_by_address: bool,
+}
+
+/// What a connection that is unblocked is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnblockReason {
+    /// As if its time were up.
+    Timeout,
+    /// An error.
+    Error,
+}
+
+impl UnblockReason {
+    /// The answer to what waited.
+    #[must_use]
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::Timeout => Reply::NullArray,
+            Self::Error => Reply::Error(Failure::command("UNBLOCKED client unblocked via CLIENT UNBLOCK")),
+        }
+    }
+}
+
+/// CLIENT PAUSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// For how long, in milliseconds.
+    pub millis: u64,
+    /// Whether commands that only read go on.
+    pub writes_only: bool,
+}
+
+/// What WAIT and WAITAOF wait for: that the connection's last writes are in so many places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Whether on disk, which WAITAOF asks, or held at all.
+    pub on_disk: bool,
+    /// Whether the leader counts.
+    pub local: bool,
+    /// How many followers.
+    pub replicas: u64,
+    /// How long to wait for them, in milliseconds; 0 is for ever.
+    pub timeout_ms: u64,
+}
+
+/// The answer to WAIT or WAITAOF, made of those for each group: the least of them, or the first that is an error.
+#[must_use]
+pub fn least(answers: impl IntoIterator<Item = Reply>, wait: &Wait) -> Reply {
+    let numbers = |reply: &Reply| match reply {
+        Reply::Int(replicas) => Some([i64::from(wait.on_disk), *replicas]),
+        Reply::Array(parts) => match parts.as_slice() {
+            [Reply::Int(local), Reply::Int(replicas)] => Some([*local, *replicas]),
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut least: Option<[i64; 2]> = None;
+    for answer in answers {
+        let Some([local, replicas]) = numbers(&answer) else { return answer };
+        least = Some(match least {
+            None => [local, replicas],
+            Some([one, other]) => [local.min(one), replicas.min(other)],
+        });
+    }
+    let [local, replicas] = least.unwrap_or_default();
+    match wait.on_disk {
+        true => Reply::Array(vec![Reply::Int(local), Reply::Int(replicas)]),
+        false => Reply::Int(replicas),
+    }
+}
+
+impl Wait {
+    /// The words of the command.
+    #[must_use]
+    pub fn to_args(&self) -> Vec<Bytes> {
+        let number = |number: u64| Bytes::from(number.to_string());
+        let (replicas, timeout) = (number(self.replicas), number(self.timeout_ms));
+        match self.on_disk {
+            true => vec![Bytes::from_static(b"WAITAOF"), number(u64::from(self.local)), replicas, timeout],
+            false => vec![Bytes::from_static(b"WAIT"), replicas, timeout],
+        }
+    }
+}
+
+/// MEMORY, as far as it is not about a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryQuery {
+    /// DOCTOR.
+    Doctor,
+    /// MALLOC-STATS.
+    MallocStats,
+    /// PURGE.
+    Purge,
+    /// STATS.
+    Stats,
 }
 
 /// What CLIENT SETINFO sets.
@@ -247,10 +391,12 @@ pub enum CommandQuery {
         /// Which names.
         filter: ListFilter,
     },
-    /// GETKEYS.
+    /// GETKEYS, GETKEYSANDFLAGS.
     GetKeys {
         /// The request whose keys are asked for.
         args: Args,
+        /// Whether also what it does to them.
+        with_use: bool,
     },
 }
 
@@ -282,6 +428,8 @@ pub enum ConfigCommand {
     },
     /// RESETSTAT.
     ResetStat,
+    /// REWRITE.
+    Rewrite,
 }
 
 /// SLOWLOG.
@@ -368,6 +516,16 @@ pub enum ClusterCommand {
     },
     /// LINKS.
     Links,
+    /// REPLICAS, SLAVES.
+    Replicas {
+        /// The id of their leader.
+        node: Bytes,
+    },
+    /// COUNT-FAILURE-REPORTS.
+    CountFailureReports {
+        /// The node's id.
+        node: Bytes,
+    },
     /// COUNTKEYSINSLOT.
     CountKeysInSlot {
         /// The slot.

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use simplekv_types::{ClusterId, Failure, GroupId, NodeId, SlotRange};
 
+use crate::clients::Clients;
 use crate::control::Credentials;
+use crate::slow_log::SlowLog;
 
 /// The Redis version whose behaviour clients may expect.
 pub const REDIS_VERSION: &str = "7.4.0";
@@ -81,23 +83,6 @@ impl Default for RoleFacts {
     }
 }
 
-/// A request that took long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlowRequest {
-    /// Its number, from 0.
-    pub id: u64,
-    /// When it ran: Unix time in seconds.
-    pub at: u64,
-    /// How long it took, in microseconds.
-    pub micros: u64,
-    /// Its words, shortened.
-    pub args: Vec<bytes::Bytes>,
-    /// The client's address.
-    pub client: String,
-    /// The client's name.
-    pub client_name: String,
-}
-
 /// The figures of INFO.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InfoFacts {
@@ -115,6 +100,12 @@ pub struct InfoFacts {
     pub connected_clients: u64,
     /// Most connections.
     pub max_clients: u64,
+    /// Connections that wait for something to be there.
+    pub blocked_clients: u64,
+    /// Channels somebody here listens to.
+    pub channels: u64,
+    /// Patterns somebody here listens to.
+    pub patterns: u64,
     /// Memory in use by data and buffers, in bytes.
     pub used_memory: u64,
     /// Memory of the process, in bytes.
@@ -266,16 +257,13 @@ pub trait Facts {
     /// Sets the counters of INFO to 0.
     fn reset_stats(&self) {}
 
-    /// The lines of CLIENT LIST of all *other* connections, each with its number.
-    fn other_clients(&self) -> Vec<(u64, String)> {
-        Vec::new()
+    /// All connections; `None` if they do not know of each other.
+    fn clients(&self) -> Option<&Clients> {
+        None
     }
 
-    /// Requests that took long, the newest first.
-    fn slow_requests(&self) -> Vec<SlowRequest> {
-        Vec::new()
+    /// Requests that took long; `None` if nobody measures.
+    fn slow_log(&self) -> Option<&SlowLog> {
+        None
     }
-
-    /// Forgets them.
-    fn forget_slow_requests(&self) {}
 }

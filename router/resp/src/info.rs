@@ -62,7 +62,7 @@ fn clients(facts: &InfoFacts) -> Lines {
     vec![
         ("connected_clients", facts.connected_clients.to_string()),
         ("maxclients", facts.max_clients.to_string()),
-        ("blocked_clients", "0".to_owned()),
+        ("blocked_clients", facts.blocked_clients.to_string()),
     ]
 }
 
@@ -121,8 +121,8 @@ fn stats(facts: &InfoFacts) -> Lines {
         ("evicted_keys", "0".to_owned()),
         ("keyspace_hits", facts.keyspace_hits.to_string()),
         ("keyspace_misses", facts.keyspace_misses.to_string()),
-        ("pubsub_channels", "0".to_owned()),
-        ("pubsub_patterns", "0".to_owned()),
+        ("pubsub_channels", facts.channels.to_string()),
+        ("pubsub_patterns", facts.patterns.to_string()),
         ("total_error_replies", facts.error_replies.to_string()),
     ]
 }

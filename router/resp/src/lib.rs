@@ -5,6 +5,7 @@
 //! that a node and a router agree about it. What a command does to data is the business of `simplekv-commands`; who owns which slot
 //! is nobody's business here.
 
+pub mod clients;
 pub mod command;
 pub mod control;
 mod cursor;
@@ -22,10 +23,12 @@ mod reference;
 mod route;
 mod scatter;
 pub mod session;
+mod slow_log;
 pub mod syntax;
 pub mod table;
 pub mod views;
 
+pub use clients::Clients;
 pub use command::{Body, Command, Keys, Request, several_groups};
 pub use control::Control;
 pub use cursor::{SCAN_POSITION_BITS, ScanCursor};
@@ -36,3 +39,4 @@ pub use failure::{TOO_MANY_CLIENTS, error_text};
 pub use parser::{Args, Parser, RequestLimits};
 pub use scatter::Scatter;
 pub use session::{Answer, Collected, Session, Transaction};
+pub use slow_log::{SlowLog, SlowRequest};

@@ -7,7 +7,7 @@ use crate::control::{CommandQuery, ListFilter};
 use crate::glob;
 use crate::parser::Args;
 use crate::syntax::{self, Argument, ArgumentKind};
-use crate::table::{self, Flags, Group, KeyPositions, Spec, TABLE};
+use crate::table::{self, Flags, Group, KeyPlace, KeyPositions, KeySpec, Spec, TABLE};
 
 /// Answers COMMAND and its subcommands.
 #[must_use]
@@ -27,7 +27,7 @@ pub(crate) fn answer(query: &CommandQuery) -> Reply {
             let names = TABLE.iter().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands));
             Reply::Array(names.filter(|spec| is_listed(spec, filter)).map(|spec| Reply::fixed(spec.name)).collect())
         }
-        CommandQuery::GetKeys { args } => get_keys(args).unwrap_or_else(Reply::Error),
+        CommandQuery::GetKeys { args, with_use } => get_keys(args, *with_use).unwrap_or_else(Reply::Error),
     }
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn help(command: &str) -> Reply {
 
 fn is_listed(spec: &Spec, filter: &ListFilter) -> bool {
     match filter {
-        ListFilter::None => !spec.is_subcommand,
+        ListFilter::None => true,
         ListFilter::Module => false,
         ListFilter::Category(category) => {
             categories(spec).iter().any(|name| name.trim_start_matches('@').as_bytes().eq_ignore_ascii_case(category))
@@ -55,16 +55,23 @@ fn is_listed(spec: &Spec, filter: &ListFilter) -> bool {
     }
 }
 
-fn get_keys(args: &Args) -> Result<Reply, Failure> {
+fn get_keys(args: &Args, with_use: bool) -> Result<Reply, Failure> {
     let spec = table::row(args).map_err(|_| Failure::command("ERR Invalid command specified"))?;
-    if spec.keys == KeyPositions::NONE {
+    if !spec.has_keys() {
         return Err(Failure::command("ERR The command has no key arguments"));
     }
     if !spec.takes(args.len()) {
         return Err(Failure::command("ERR Invalid number of arguments specified for command"));
     }
-    let keys = spec.key_positions(args).filter_map(|at| args.get(at));
-    Ok(Reply::Array(keys.cloned().map(Reply::Bulk).collect()))
+    let keys = spec.keys_with_use(args);
+    if keys.is_empty() && !spec.may_have_no_keys() {
+        return Err(Failure::command("ERR Invalid arguments specified for command"));
+    }
+    let told = |(key, key_use): (&Bytes, table::KeyUse)| match with_use {
+        false => Reply::Bulk(key.clone()),
+        true => Reply::Array(vec![Reply::Bulk(key.clone()), statuses(key_use.flags.iter().copied())]),
+    };
+    Ok(Reply::Array(keys.into_iter().map(told).collect()))
 }
 
 fn statuses(names: impl IntoIterator<Item = &'static str>) -> Reply {
@@ -100,8 +107,9 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
     let is_about_data = has(Flags::WRITE) || has(Flags::READONLY);
     let is_about_keys = matches!(spec.group, Group::Generic | Group::Connection | Group::Server | Group::Cluster);
     let is_about_connection = spec.group == Group::Connection && spec.subcommands.is_empty()
-        || matches!(command, "command" | "wait" | "readonly" | "readwrite" | "asking");
+        || matches!(command, "command" | "wait" | "waitaof" | "readonly" | "readwrite" | "asking");
     let is_sort = matches!(command, "sort" | "sort_ro");
+    let is_about_keyspace = is_about_data && is_about_keys && !is_sort && !matches!(command, "memory" | "lolwut");
     let is_admin = has(Flags::ADMIN) || matches!(command, "role" | "lastsave");
     [
         (has(Flags::WRITE), "@write"),
@@ -114,7 +122,7 @@ fn categories(spec: &Spec) -> Vec<&'static str> {
         (spec.group == Group::SortedSet || is_sort, "@sortedset"),
         (spec.group == Group::Geo, "@geo"),
         (spec.group == Group::HyperLogLog, "@hyperloglog"),
-        (is_about_data && is_about_keys && command != "memory" && !is_sort || spec.name == "object|help", "@keyspace"),
+        (is_about_keyspace || spec.name == "object|help", "@keyspace"),
         (has(Flags::BLOCKING), "@blocking"),
         (spec.group == Group::Transactions, "@transaction"),
         (has(Flags::PUBSUB), "@pubsub"),
@@ -137,31 +145,34 @@ fn pairs(pairs: Vec<(&'static str, Reply)>) -> Reply {
 
 /// Where the keys are, in the words newer clients look for.
 fn key_specs(spec: &Spec) -> Vec<Reply> {
-    let KeyPositions { first, last, step, counted, options } = spec.keys;
-    let flags: &[&'static str] = if spec.is_write() { &["RW", "access", "update"] } else { &["RO", "access"] };
-    let at = |index: i8| pairs(vec![("type", Reply::fixed("index")), ("spec", pairs(vec![("index", int(index))]))]);
-    let spec = |at, find| {
-        let flags = statuses(flags.iter().copied());
-        pairs(vec![("flags", flags), ("begin_search", at), ("find_keys", find)])
-    };
-    let mut specs = Vec::new();
-    if first > 0 {
+    spec.key_specs().into_iter().map(key_spec).collect()
+}
+
+fn key_spec(spec: KeySpec) -> Reply {
+    let kind = |kind, spec| pairs(vec![("type", Reply::fixed(kind)), ("spec", pairs(spec))]);
+    let index = |index: i8| kind("index", vec![("index", int(index))]);
+    let range =
+        |last: i8, step: i8| kind("range", vec![("lastkey", int(last)), ("keystep", int(step)), ("limit", int(0))]);
+    let (begin, find) = match spec.place {
         // The last key is told relative to the first, unless it is counted from the end.
-        let last = if last < 0 { last } else { last - first };
-        let range = pairs(vec![("lastkey", int(last)), ("keystep", int(step)), ("limit", int(0))]);
-        specs.push(spec(at(first), pairs(vec![("type", Reply::fixed("range")), ("spec", range)])));
+        KeyPlace::Range { first, last, step } => {
+            (index(first), range(if last < 0 { last } else { last - first }, step))
+        }
+        KeyPlace::Counted(at) => {
+            let count = vec![("keynumidx", int(0)), ("firstkey", int(1)), ("keystep", int(1))];
+            (index(at), kind("keynum", count))
+        }
+        KeyPlace::Behind { word, from } => {
+            (kind("keyword", vec![("keyword", Reply::fixed(word)), ("startfrom", int(from))]), range(0, 1))
+        }
+    };
+    let mut told = Vec::with_capacity(4);
+    if !spec.key_use.notes.is_empty() {
+        told.push(("notes", Reply::fixed(spec.key_use.notes)));
     }
-    if counted > 0 {
-        let count = pairs(vec![("keynumidx", int(0)), ("firstkey", int(1)), ("keystep", int(1))]);
-        specs.push(spec(at(counted), pairs(vec![("type", Reply::fixed("keynum")), ("spec", count)])));
-    }
-    for word in options.words() {
-        let behind = pairs(vec![("keyword", Reply::fixed(word)), ("startfrom", int(options.from))]);
-        let behind = pairs(vec![("type", Reply::fixed("keyword")), ("spec", behind)]);
-        let range = pairs(vec![("lastkey", int(0)), ("keystep", int(1)), ("limit", int(0))]);
-        specs.push(spec(behind, pairs(vec![("type", Reply::fixed("range")), ("spec", range)])));
-    }
-    specs
+    let flags = statuses(spec.key_use.flags.iter().copied());
+    told.extend([("flags", flags), ("begin_search", begin), ("find_keys", find)]);
+    pairs(told)
 }
 
 /// One pair of COMMAND DOCS.

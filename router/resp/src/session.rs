@@ -6,11 +6,15 @@
 //! instead.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use simplekv_types::{Failure, Naming, Position, ReadPolicy, Reply, SessionToken};
 
+use crate::clients::{Clients, Described, KnownClient};
 use crate::command::{Body, Request, Watched};
-use crate::control::{ClientCommand, Control, Credentials, Hello, LibraryAttribute, ReplyMode, scripting};
+use crate::control::{
+    ClientCommand, ClientFilter, Control, Credentials, Hello, Kill, LibraryAttribute, ReplyMode, scripting,
+};
 use crate::encode::Protocol;
 use crate::facts::{Facts, REDIS_VERSION, RoleFacts, Verdict};
 use crate::table::{Flags, Spec};
@@ -47,11 +51,8 @@ enum Hearing {
 /// One connection.
 #[derive(Clone, Debug)]
 pub struct Session {
-    id: u64,
-    /// The client's address and ours, as `host:port`.
-    address: String,
-    local_address: String,
-    connected_micros: u64,
+    /// What of it others see.
+    client: Arc<KnownClient>,
     name: String,
     library_name: String,
     library_version: String,
@@ -64,14 +65,14 @@ pub struct Session {
     read_policy: Option<ReadPolicy>,
     /// What the connection has seen.
     token: SessionToken,
-    /// What it last asked, for CLIENT LIST.
-    last_command: &'static str,
     /// What waits for EXEC, since MULTI.
     collection: Option<Collection>,
     /// What keys were when WATCH named them. Invariant: no key twice.
     watched: Vec<Watched>,
     /// What it listens to.
     subscriptions: Subscriptions,
+    is_not_evicted: bool,
+    does_not_touch: bool,
 }
 
 const NO_AUTH: Failure = Failure::command("NOAUTH Authentication required.");
@@ -88,14 +89,19 @@ const NO_PASSWORD_SET: Failure = Failure::command(
 const DEFAULT_USER: &str = "default";
 
 impl Session {
-    /// A connection that was just accepted. `needs_auth`: whether it may do nothing before it has authenticated.
+    /// A connection that was just accepted, and that no other knows of. `needs_auth`: whether it may do nothing before it has
+    /// authenticated.
     #[must_use]
     pub fn new(id: u64, address: String, local_address: String, needs_auth: bool, now_micros: u64) -> Self {
-        Self {
-            id,
-            address,
-            local_address,
-            connected_micros: now_micros,
+        let client = KnownClient::new(id, address, local_address, now_micros, Box::new(|_| ()));
+        Self::of(Arc::new(client), needs_auth)
+    }
+
+    /// As [`Session::new`], for one that others see.
+    #[must_use]
+    pub fn of(client: Arc<KnownClient>, needs_auth: bool) -> Self {
+        let session = Self {
+            client,
             name: String::new(),
             library_name: String::new(),
             library_version: String::new(),
@@ -105,17 +111,48 @@ impl Session {
             reads_followers: false,
             read_policy: None,
             token: SessionToken::new(),
-            last_command: "NULL",
             collection: None,
             watched: Vec::new(),
             subscriptions: Subscriptions::default(),
-        }
+            is_not_evicted: false,
+            does_not_touch: false,
+        };
+        session.describe();
+        session
+    }
+
+    /// What of it others see.
+    #[must_use]
+    pub fn client(&self) -> &Arc<KnownClient> {
+        &self.client
+    }
+
+    /// Lets others see what has changed.
+    fn describe(&self) {
+        let subscribed =
+            [Naming::Channel, Naming::Pattern, Naming::Shard].map(|naming| self.subscriptions.count(naming));
+        self.client.set_queued(self.collection.as_ref().map(Collection::len));
+        self.client.describe(|described| {
+            described.name.clone_from(&self.name);
+            described.library_name.clone_from(&self.library_name);
+            described.library_version.clone_from(&self.library_version);
+            described.user.clone_from(&self.user);
+            *described = Described {
+                protocol: self.protocol,
+                reads_followers: self.reads_followers,
+                subscribed,
+                watched: self.watched.len(),
+                is_not_evicted: self.is_not_evicted,
+                does_not_touch: self.does_not_touch,
+                ..std::mem::take(described)
+            };
+        });
     }
 
     /// The connection's number.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.id
+        self.client.id()
     }
 
     /// What the connection was named by its client.
@@ -127,7 +164,7 @@ impl Session {
     /// The client's address.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.address
+        self.client.address()
     }
 
     /// The protocol replies are to be encoded in. HELLO's own reply is in the protocol it chooses.
@@ -199,13 +236,22 @@ impl Session {
     /// # Errors
     /// `NOAUTH` if it has to authenticate first.
     pub fn admit(&mut self, spec: &'static Spec) -> Result<(), Failure> {
-        self.last_command = spec.name;
+        self.client.asked(spec);
         self.may_ask(spec)?;
         if self.user.is_some() || spec.flags.contains(Flags::NO_AUTH) { Ok(()) } else { Err(NO_AUTH) }
     }
 
     /// Answers a control command.
     pub fn answer(&mut self, control: &Control, facts: &dyn Facts) -> Answer {
+        let answer = self.decide(control, facts);
+        match control {
+            Control::Ping { .. } | Control::Echo { .. } | Control::Publish { .. } | Control::Asking => (),
+            _ => self.describe(),
+        }
+        answer
+    }
+
+    fn decide(&mut self, control: &Control, facts: &dyn Facts) -> Answer {
         let reply = match control {
             Control::Hello(hello) => self.hello(hello, facts),
             Control::Auth(credentials) => self.authenticate(credentials, facts).map(|()| Reply::Ok),
@@ -234,7 +280,8 @@ impl Session {
             | Control::PubSub(_) => return Answer::NotMine,
             Control::Select { database: 0 } | Control::Asking => Ok(Reply::Ok),
             Control::Select { .. } => Err(Failure::command("ERR DB index is out of range")),
-            Control::Client(command) => Ok(self.client(command, facts)),
+            Control::Client(ClientCommand::Kill(kill)) => return self.kill(kill, facts),
+            Control::Client(command) => Ok(self.change_client(command, facts)),
             Control::Command(query) => Ok(reference::answer(query)),
             Control::Help { of } => Ok(reference::help(of)),
             Control::Script(command) => scripting::answer(command),
@@ -249,14 +296,17 @@ impl Session {
                     Some(reply) => Ok(reply),
                 },
             },
-            Control::Wait { .. } => return Answer::NotMine,
+            Control::Wait(_) => return Answer::NotMine,
             Control::Config(_)
             | Control::Time
             | Control::Role
             | Control::LastSave
             | Control::ModuleList
             | Control::SlowLog(_)
-            | Control::Latency(_) => server::answer(control, facts),
+            | Control::Latency(_)
+            | Control::Memory(_)
+            | Control::Debug
+            | Control::Lolwut => server::answer(control, facts),
         };
         Answer::Reply(reply.unwrap_or_else(Reply::Error))
     }
@@ -290,7 +340,7 @@ impl Session {
     }
 
     fn number(&self) -> Reply {
-        Reply::Int(i64::try_from(self.id).unwrap_or(i64::MAX))
+        Reply::Int(i64::try_from(self.client.id()).unwrap_or(i64::MAX))
     }
 
     fn authenticate(&mut self, credentials: &Credentials, facts: &dyn Facts) -> Result<(), Failure> {
@@ -317,8 +367,7 @@ impl Session {
     fn reset(&mut self, facts: &dyn Facts) -> Reply {
         let nobody = Credentials { user: None, password: bytes::Bytes::new() };
         let needs_auth = facts.check(&nobody) != Verdict::NotNeeded;
-        let fresh =
-            Self::new(self.id, self.address.clone(), self.local_address.clone(), needs_auth, self.connected_micros);
+        let fresh = Self::of(Arc::clone(&self.client), needs_auth);
         *self = Self {
             library_name: std::mem::take(&mut self.library_name),
             library_version: std::mem::take(&mut self.library_version),
@@ -336,7 +385,7 @@ impl Session {
         Ok(Reply::Ok)
     }
 
-    fn client(&mut self, command: &ClientCommand, facts: &dyn Facts) -> Reply {
+    fn change_client(&mut self, command: &ClientCommand, facts: &dyn Facts) -> Reply {
         match command {
             ClientCommand::SetInfo { attribute, value } => {
                 match attribute {
@@ -352,8 +401,20 @@ impl Session {
             ClientCommand::GetName if self.name.is_empty() => Reply::Null,
             ClientCommand::GetName => Reply::text(&*self.name),
             ClientCommand::Id => self.number(),
-            ClientCommand::Info => Reply::Text(format!("{}\n", self.line(facts.now_micros())).into()),
-            ClientCommand::List { ids, normal } => Reply::Text(self.list(ids, *normal, facts).into()),
+            ClientCommand::Info => Reply::Text(format!("{}\n", self.client.line(facts.now_micros())).into()),
+            ClientCommand::List(filter) => Reply::Text(self.list(filter, facts).into()),
+            ClientCommand::Unblock { id, reason } => {
+                let was_blocked = facts.clients().is_some_and(|clients| clients.unblock(*id, *reason));
+                Reply::Int(i64::from(was_blocked))
+            }
+            ClientCommand::Pause(pause) => {
+                facts.clients().iter().for_each(|clients| clients.pause(*pause, facts.now_micros()));
+                Reply::Ok
+            }
+            ClientCommand::Unpause => {
+                facts.clients().iter().for_each(|clients| clients.resume());
+                Reply::Ok
+            }
             ClientCommand::Read { policy, token } => {
                 self.read_policy = Some(*policy);
                 token.iter().for_each(|token| self.token.merge(token));
@@ -363,35 +424,49 @@ impl Session {
             ClientCommand::Route { key } => {
                 facts.places().map_or(Reply::Error(route::UNKNOWN), |places| route::answer(key, &places))
             }
-            ClientCommand::NoEvict(_) | ClientCommand::NoTouch(_) | ClientCommand::Reply(_) => Reply::Ok,
+            ClientCommand::NoEvict(is_on) => {
+                self.is_not_evicted = *is_on;
+                Reply::Ok
+            }
+            ClientCommand::NoTouch(is_on) => {
+                self.does_not_touch = *is_on;
+                Reply::Ok
+            }
+            ClientCommand::Reply(_) | ClientCommand::Kill(_) => Reply::Ok,
         }
     }
 
-    fn list(&self, ids: &[u64], normal: bool, facts: &dyn Facts) -> String {
-        let mut lines = facts.other_clients();
-        lines.retain(|(id, _)| *id != self.id);
-        lines.push((self.id, self.line(facts.now_micros())));
-        lines.retain(|(id, _)| normal && (ids.is_empty() || ids.contains(id)));
-        lines.sort_unstable();
-        lines.into_iter().map(|(_, line)| line + "\n").collect()
+    fn list(&self, filter: &ClientFilter, facts: &dyn Facts) -> String {
+        let now = facts.now_micros();
+        facts
+            .clients()
+            .map_or_else(Vec::new, |clients| clients.found(filter, now))
+            .iter()
+            .map(|client| client.line(now) + "\n")
+            .collect()
     }
 
-    /// The connection's line in CLIENT LIST, without its end.
-    #[must_use]
-    pub fn line(&self, now_micros: u64) -> String {
-        let Self { id, address, local_address, name, library_name, library_version, last_command, .. } = self;
-        let age = now_micros.saturating_sub(self.connected_micros) / 1_000_000;
-        let flags = if self.reads_followers { "r" } else { "N" };
-        let user = self.user.as_deref().unwrap_or("(none)");
-        let watched = self.watched.len();
-        let [sub, psub, ssub] =
-            [Naming::Channel, Naming::Pattern, Naming::Shard].map(|naming| self.subscriptions.count(naming));
-        let protocol = self.protocol.number();
-        format!(
-            "id={id} addr={address} laddr={local_address} fd=-1 name={name} age={age} idle=0 flags={flags} db=0 sub={sub} psub={psub} ssub={ssub} \
-             multi=-1 watch={watched} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
-             cmd={last_command} user={user} redir=-1 resp={protocol} lib-name={library_name} lib-ver={library_version}"
-        )
+    fn kill(&self, kill: &Kill, facts: &dyn Facts) -> Answer {
+        let find = |filter: &ClientFilter| {
+            facts.clients().map_or_else(Vec::new, |clients| clients.found(filter, facts.now_micros()))
+        };
+        if let Some(user) = kill.filter.user.as_deref().filter(|user| *user != DEFAULT_USER)
+            && !find(&ClientFilter::default()).iter().any(|client| client.is_of(user))
+        {
+            return Answer::Reply(Reply::Error(Failure::Command(format!("ERR No such user '{user}'").into())));
+        }
+        let mut found = find(&kill.filter);
+        found.retain(|client| !kill.skips_me || client.id() != self.client.id());
+        let others = found.iter().filter(|client| client.id() != self.client.id());
+        others.for_each(|client| Clients::end(client));
+        let reply = match (kill.is_by_address, found.len()) {
+            (true, 0) => Reply::Error(Failure::command("ERR No such client")),
+            (true, _) => Reply::Ok,
+            (false, count) => Reply::Int(i64::try_from(count).unwrap_or(i64::MAX)),
+        };
+        // It is answered before it ends.
+        let is_among_them = found.iter().any(|client| client.id() == self.client.id());
+        if is_among_them { Answer::Close(reply) } else { Answer::Reply(reply) }
     }
 }
 

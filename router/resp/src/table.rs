@@ -19,6 +19,7 @@ mod generic;
 mod geo;
 mod hash;
 mod hyperloglog;
+mod key_use;
 mod list;
 mod options;
 mod pubsub;
@@ -29,6 +30,7 @@ mod string;
 mod transactions;
 mod zset;
 
+pub use key_use::{KeyPlace, KeySpec, KeyUse};
 pub use options::Options;
 
 /// What a command does to what, as bits. The names are those COMMAND answers.

@@ -22,6 +22,11 @@ pub fn answer(command: &ClusterCommand, facts: &ClusterFacts) -> Option<Reply> {
         ClusterCommand::MyShardId => Reply::text(first_group(facts, facts.myself).map_or("", |group| &group.id)),
         ClusterCommand::KeySlot { key } => Reply::Int(i64::from(Slot::of_key(key).number())),
         ClusterCommand::Links => Reply::Array(Vec::new()),
+        ClusterCommand::Replicas { node } => replicas(facts, node),
+        ClusterCommand::CountFailureReports { node } => match place_of(facts, node) {
+            Some(_) => Reply::Int(0),
+            None => unknown_node(node),
+        },
         ClusterCommand::CountKeysInSlot { .. }
         | ClusterCommand::GetKeysInSlot { .. }
         | ClusterCommand::SlotStats(_) => {
@@ -143,31 +148,55 @@ fn first_group(facts: &ClusterFacts, node: usize) -> Option<&GroupFacts> {
     leads.or_else(|| facts.groups.iter().find(|group| group.followers.contains(&node)))
 }
 
+fn place_of(facts: &ClusterFacts, id: &[u8]) -> Option<usize> {
+    facts.nodes.iter().position(|node| node.id.as_bytes().eq_ignore_ascii_case(id))
+}
+
+fn unknown_node(id: &[u8]) -> Reply {
+    Reply::Error(Failure::Command(format!("ERR Unknown node {}", String::from_utf8_lossy(id)).into()))
+}
+
+/// The lines of the nodes that are told as a node's followers.
+fn replicas(facts: &ClusterFacts, id: &[u8]) -> Reply {
+    let Some(leader) = place_of(facts, id) else { return unknown_node(id) };
+    if let (Some(_), _) = leader_of(facts, leader) {
+        return Reply::Error(Failure::command("ERR The specified node is not a master"));
+    }
+    let follows = |(at, _): &(usize, &NodeFacts)| leader_of(facts, *at).0 == Some(leader);
+    let lines = facts.nodes.iter().enumerate().filter(follows).map(|(at, node)| Reply::text(line(facts, at, node)));
+    Reply::Array(lines.collect())
+}
+
+/// Whom a node copies, if it leads nothing itself, and the group it is told to belong to.
+fn leader_of(facts: &ClusterFacts, node: usize) -> (Option<usize>, Option<&GroupFacts>) {
+    let group = first_group(facts, node);
+    let leader = group.and_then(|group| group.leader).filter(|leader| *leader != node);
+    (leader.filter(|leader| facts.nodes.get(*leader).is_some()), group)
+}
+
 fn nodes(facts: &ClusterFacts) -> String {
-    let mut text = String::new();
-    for (at, node) in facts.nodes.iter().enumerate() {
-        let mut led: Vec<SlotRange> = Vec::new();
-        for group in facts.groups.iter().filter(|group| group.leader == Some(at)) {
-            led.extend(&group.slots);
-        }
-        led.sort_unstable();
-        let leads = facts.groups.iter().any(|group| group.leader == Some(at));
-        let group = first_group(facts, at);
-        // Whom it copies, if it leads nothing itself.
-        let leader = group.filter(|_| !leads).and_then(|group| facts.nodes.get(group.leader?));
-        let myself = if at == facts.myself { "myself," } else { "" };
-        let role = if leader.is_some() { "slave" } else { "master" };
-        let health = if node.is_up { "" } else { ",fail" };
-        let link = if node.is_up { "connected" } else { "disconnected" };
-        let NodeFacts { id, host, port, .. } = node;
-        let bus = port.saturating_add(10_000);
-        let leader = leader.map_or("-", |leader| leader.id.as_str());
-        let epoch = group.map_or(0, |group| group.epoch);
-        let _infallible = write!(text, "{id} {host}:{port}@{bus} {myself}{role}{health} {leader} 0 0 {epoch} {link}");
-        for range in led {
-            let _infallible = write!(text, " {range}");
-        }
-        text.push('\n');
+    facts.nodes.iter().enumerate().map(|(at, node)| line(facts, at, node) + "\n").collect()
+}
+
+fn line(facts: &ClusterFacts, at: usize, node: &NodeFacts) -> String {
+    let mut led: Vec<SlotRange> = Vec::new();
+    for group in facts.groups.iter().filter(|group| group.leader == Some(at)) {
+        led.extend(&group.slots);
+    }
+    led.sort_unstable();
+    let (leader, group) = leader_of(facts, at);
+    let leader = leader.and_then(|leader| facts.nodes.get(leader));
+    let myself = if at == facts.myself { "myself," } else { "" };
+    let role = if leader.is_some() { "slave" } else { "master" };
+    let health = if node.is_up { "" } else { ",fail" };
+    let link = if node.is_up { "connected" } else { "disconnected" };
+    let NodeFacts { id, host, port, .. } = node;
+    let bus = port.saturating_add(10_000);
+    let leader = leader.map_or("-", |leader| leader.id.as_str());
+    let epoch = group.map_or(0, |group| group.epoch);
+    let mut text = format!("{id} {host}:{port}@{bus} {myself}{role}{health} {leader} 0 0 {epoch} {link}");
+    for range in led {
+        let _infallible = write!(text, " {range}");
     }
     text
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures::FutureExt;
 use simplekv_client::Message;
-use simplekv_resp::control::ClientCommand;
+use simplekv_resp::clients::KnownClient;
+use simplekv_resp::control::{ClientCommand, Wait};
 use simplekv_resp::session::message;
 use simplekv_resp::{
     Answer, Args, Body, Collected, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Session, encode,
@@ -21,8 +22,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::ears::Ears;
 use super::pipeline::{Pipeline, Turn};
+use super::questions;
 use super::task::Task;
-use super::within::{NOT_THROUGH_A_ROUTER, Within, followers_in_sync};
+use super::told::Signals;
+use super::within::{NOT_THROUGH_A_ROUTER, Within};
 use crate::facts::{RouterFacts, now_micros};
 use crate::metrics::Class;
 use crate::shared::{Listed, Shared};
@@ -43,6 +46,8 @@ pub(super) enum End {
     UnreadReplies,
     #[error("it was silent for too long")]
     Idle,
+    #[error("another connection ended it")]
+    Killed,
 }
 
 /// A request that may not begin yet. Nothing behind it is taken up until it may.
@@ -70,8 +75,8 @@ enum Held {
 
 /// What concerns everything that stands before it.
 enum Last {
-    /// WAIT.
-    Wait,
+    /// WAIT, WAITAOF.
+    Wait(Wait),
     /// CLIENT READ.
     Read { policy: ReadPolicy, token: Option<SessionToken> },
     /// CLIENT TOKEN.
@@ -80,8 +85,10 @@ enum Last {
 
 pub(super) struct Connection {
     shared: Arc<Shared>,
-    number: u64,
+    /// The same moment on two clocks.
+    accepted: (Instant, u64),
     listed: Listed,
+    signals: Arc<Signals>,
     parser: Parser,
     input: BytesMut,
     output: BytesMut,
@@ -92,6 +99,8 @@ pub(super) struct Connection {
     places: usize,
     /// Nothing more is taken up; what was, is answered.
     is_closing: bool,
+    /// Whether the held request waits for the end of a pause.
+    is_paused: bool,
     /// Whether no whole request is left in `input`. Only then is more read: what has been read is executed even if nothing follows it,
     /// and `input` holds at most one unfinished request and what came with it.
     is_drained: bool,
@@ -110,17 +119,24 @@ impl Connection {
             argument_bytes: shared.limits.request_bytes,
             ..RequestLimits::default()
         };
+        let signals = Arc::new(Signals::default());
+        let listed = shared.list(KnownClient::new(number, peer, local, now_micros(), signals.tell()));
+        let pipeline = Pipeline::new(Arc::clone(&shared), Arc::clone(listed.seat.client()));
+        *signals.unblocked.lock() = Arc::clone(pipeline.unblocked());
+        let accepted = (Instant::now(), listed.seat.client().connected_micros());
         Self {
-            number,
-            listed: shared.list(Session::new(number, peer, local, false, now_micros())),
+            listed,
+            signals,
+            accepted,
             parser: Parser::new(limits),
             input: BytesMut::new(),
             output: BytesMut::new(),
-            pipeline: Pipeline::new(Arc::clone(&shared), number),
+            pipeline,
             ears: Ears::new(),
             held: None,
             places: 0,
             is_closing: false,
+            is_paused: false,
             is_drained: true,
             partial_since: None,
             unread_since: None,
@@ -129,9 +145,14 @@ impl Connection {
         }
     }
 
-    /// Serves the connection until it ends.
-    pub(super) async fn serve(mut self, mut stream: TcpStream) -> Result<(), End> {
-        let shared = Arc::clone(&self.shared);
+    /// Serves the connection until it ends, or another one ends it.
+    pub(super) async fn serve(self, stream: TcpStream) -> Result<(), End> {
+        let signals = Arc::clone(&self.signals);
+        signals.ended.run_until_cancelled(self.serve_to_its_end(stream)).await.unwrap_or(Err(End::Killed))
+    }
+
+    async fn serve_to_its_end(mut self, mut stream: TcpStream) -> Result<(), End> {
+        let (shared, signals) = (Arc::clone(&self.shared), Arc::clone(&self.signals));
         let (mut reader, mut writer) = stream.split();
         let mut alarm = Box::pin(tokio::time::sleep(self.patience()));
         loop {
@@ -146,6 +167,7 @@ impl Connection {
                 return Ok(writer.shutdown().await?);
             }
             let (wants_bytes, wants_place) = (self.wants_bytes(), self.wants_place());
+            let paused_until = self.shared.clients.paused_until(true).unwrap_or(0);
             if wants_bytes {
                 self.input.reserve(READ_BYTES);
             }
@@ -165,6 +187,7 @@ impl Connection {
                     self.check_patience(&mut alarm)?;
                 }
                 () = tokio::task::yield_now(), if goes_on => (),
+                () = pause_over(paused_until, &signals), if self.is_paused => (),
             }
         }
     }
@@ -174,6 +197,7 @@ impl Connection {
         self.give_back_places();
         loop {
             if let Some(held) = self.held.take() {
+                self.is_paused = false;
                 self.begin(held);
             }
             if !self.may_take_up() {
@@ -232,6 +256,7 @@ impl Connection {
                 return match Task::of(command, words) {
                     Ok(task) => {
                         let turn = self.pipeline.take_turn(protocol, is_heard, task.class());
+                        self.measure(&task);
                         self.begin(Held::Task { turn, task });
                     }
                     Err(failure) => {
@@ -264,12 +289,13 @@ impl Connection {
             }
             Collected::Exec(transaction) => {
                 let shared = Arc::clone(&self.shared);
-                let within = Within { shared, session: Arc::clone(&self.listed.session), connection: self.number };
+                let within = Within { shared, session: Arc::clone(&self.listed.session) };
                 let client = self.pipeline.session().clone();
                 let conclude = |transaction, done| within.conclude(client, transaction, done).boxed();
                 match Task::exec(transaction, conclude) {
                     Ok(task) => {
                         let turn = self.pipeline.take_turn(protocol, is_heard, task.class());
+                        self.measure(&task);
                         self.begin(Held::Task { turn, task });
                     }
                     Err(answered) => {
@@ -281,9 +307,18 @@ impl Connection {
         }
     }
 
+    /// Has the newest request measured, if anybody wants to know.
+    fn measure(&mut self, task: &Task) {
+        if self.shared.slow_log.threshold().is_some()
+            && let Some(words) = task.words()
+        {
+            self.pipeline.measure(words, self.last_heard);
+        }
+    }
+
     fn control(&mut self, control: Control, is_heard: bool) {
         let mut session = self.listed.session.lock();
-        let answer = session.answer(&control, &RouterFacts { shared: &self.shared, connection: self.number });
+        let answer = session.answer(&control, &RouterFacts { shared: &self.shared });
         // HELLO's own reply is in the protocol it chooses.
         let protocol = session.protocol();
         drop(session);
@@ -305,7 +340,11 @@ impl Connection {
                 self.pipeline.answer(turn, reply);
                 self.is_closing = true;
             }
-            (Answer::NotMine, Control::Wait { .. }) => self.begin(Held::Last { turn, last: Last::Wait }),
+            (Answer::NotMine, Control::Wait(wait)) => self.begin(Held::Last { turn, last: Last::Wait(wait) }),
+            (Answer::NotMine, Control::PubSub(query)) => {
+                let session = self.pipeline.session().clone();
+                self.pipeline.answer_later(turn, questions::pubsub(session, query));
+            }
             (Answer::NotMine, Control::Subscribe { naming, names }) => {
                 let (new, reply) = self.listed.session.lock().subscribe(naming, &names);
                 let ready = self.ears.subscribe(self.pipeline.session(), naming, new);
@@ -343,6 +382,17 @@ impl Connection {
     /// Begins a request, or holds it if it may not begin yet.
     fn begin(&mut self, held: Held) {
         match held {
+            // What only reads passes a pause of writes.
+            Held::Task { turn, task } if self.shared.clients.paused_until(task.is_write()).is_some_and(is_to_come) => {
+                self.is_paused = true;
+                self.held = Some(Held::Task { turn, task });
+            }
+            Held::Last { turn, last: Last::Wait(wait) }
+                if self.pipeline.outstanding() == 0 && !self.pipeline.is_blocked() =>
+            {
+                let groups = self.shared.topology().groups().iter().map(|group| group.id).collect();
+                self.pipeline.wait_for(turn, questions::wait(self.pipeline.session().clone(), wait, groups));
+            }
             Held::Last { turn, last } if self.pipeline.outstanding() == 0 && !self.pipeline.is_blocked() => {
                 let reply = self.conclude(last);
                 self.pipeline.answer(turn, reply);
@@ -379,8 +429,8 @@ impl Connection {
     /// Everything before it has been answered.
     fn conclude(&mut self, last: Last) -> Reply {
         match last {
-            // What was acknowledged is on every in-sync replica already: there is nothing to wait for.
-            Last::Wait => followers_in_sync(&self.shared),
+            // Begun above: it is not answered at once.
+            Last::Wait(_) => Reply::Null,
             Last::Read { policy, token } => {
                 self.pipeline.set_read_policy(policy);
                 token.iter().for_each(|token| self.pipeline.session().merge(token));
@@ -446,6 +496,9 @@ impl Connection {
 
     fn on_read(&mut self, count: usize) {
         self.last_heard = Instant::now();
+        let (accepted, micros) = self.accepted;
+        let since = u64::try_from((self.last_heard - accepted).as_micros()).unwrap_or(0);
+        self.listed.seat.client().heard(micros + since);
         self.is_drained = false;
         self.shared.metrics.bytes_in.inc_by(count as u64);
         // The client may have closed only its half and wait for the answers to what it sent.
@@ -499,6 +552,17 @@ impl Connection {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a time has not come yet.
+fn is_to_come(until_micros: u64) -> bool {
+    until_micros > now_micros()
+}
+
+/// Waits until a pause is over.
+async fn pause_over(until_micros: u64, signals: &Signals) {
+    let left = Duration::from_micros(until_micros.saturating_sub(now_micros()));
+    let _ = tokio::time::timeout(left, signals.resumed.notified()).await;
 }
 
 /// Whether the client has closed its side, however much of what it sent is not read.

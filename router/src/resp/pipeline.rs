@@ -12,14 +12,18 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use simplekv_client::{Kind, Options, ReadPolicy, Session};
+use simplekv_resp::clients::KnownClient;
 use simplekv_resp::command::ObjectQuestion;
 use simplekv_resp::{Command, Keys, Protocol};
 use simplekv_types::{Reply, Slot};
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::task::{Task, Words};
+use super::told::Unblocked;
 use super::wide;
 use crate::error;
+use crate::facts::now_micros;
 use crate::metrics::Class;
 use crate::shared::Shared;
 
@@ -45,6 +49,13 @@ struct Pending {
     /// Whether the client wants to see the reply.
     is_heard: bool,
     class: Class,
+    /// Since when, and what was asked, if that is measured.
+    measured: Option<Measured>,
+}
+
+struct Measured {
+    began: Instant,
+    words: Words,
 }
 
 /// A reply that is due.
@@ -83,6 +94,9 @@ enum Finished {
 /// The requests of one connection.
 pub(super) struct Pipeline {
     shared: Arc<Shared>,
+    client: Arc<KnownClient>,
+    /// Says that what waits is to wait no longer.
+    unblocked: Arc<Unblocked>,
     /// What the connection has read and written.
     session: Session,
     options: Options,
@@ -110,13 +124,15 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// `number` is the connection's: its requests share a lane to each node, so that what was read together is packed together.
-    pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
-        let lane = usize::try_from(number).unwrap_or(0);
+    /// The connection's number chooses the lane: its requests share a lane to each node, so that what was read together is packed together.
+    pub(super) fn new(shared: Arc<Shared>, client: Arc<KnownClient>) -> Self {
+        let lane = usize::try_from(client.id()).unwrap_or(0);
         Self {
             session: shared.client.session(),
             options: Options::default().lane(lane).read(shared.client.read_policy()),
             shared,
+            client,
+            unblocked: Arc::default(),
             pending: VecDeque::new(),
             first: 0,
             waiting_bytes: 0,
@@ -177,6 +193,7 @@ impl Pipeline {
         self.pending.clear();
         self.waiting_bytes = 0;
         self.is_blocked = false;
+        self.client.set_blocked(false);
     }
 
     /// Whether nothing goes on before somebody else does something.
@@ -186,8 +203,15 @@ impl Pipeline {
 
     /// Takes the next turn for a request.
     pub(super) fn take_turn(&mut self, protocol: Protocol, is_heard: bool, class: Class) -> Turn {
-        self.pending.push_back(Pending { reply: None, protocol, is_heard, class });
+        self.pending.push_back(Pending { reply: None, protocol, is_heard, class, measured: None });
         self.first + self.pending.len() as Turn - 1
+    }
+
+    /// Remembers what the newest request was, so that it can be told if it takes long.
+    pub(super) fn measure(&mut self, words: Words, began: Instant) {
+        if let Some(pending) = self.pending.back_mut() {
+            pending.measured = Some(Measured { began, words });
+        }
     }
 
     /// Answers a request without the cluster.
@@ -196,6 +220,12 @@ impl Pipeline {
         let pending = self.pending.get_mut(at).expect("a turn is pending until its reply was taken");
         self.waiting_bytes += reply.memory_bytes();
         pending.reply = Some(reply);
+        if let Some(measured) = pending.measured.take() {
+            let (log, took) = (&self.shared.slow_log, measured.began.elapsed());
+            if log.threshold().is_some_and(|threshold| took >= threshold) {
+                log.keep(&measured.words, took, &self.client, now_micros());
+            }
+        }
     }
 
     /// Whether a request may join those under way.
@@ -234,10 +264,23 @@ impl Pipeline {
             }
             Task::Blocking { tries, keys, timeout } => {
                 self.is_blocked = true;
-                let (session, options) = (self.session.clone(), self.options);
+                self.unblocked.forget();
+                self.client.set_blocked(true);
+                let (session, options, unblocked) = (self.session.clone(), self.options, Arc::clone(&self.unblocked));
                 let future = async move {
-                    let found = session.execute_when_there(&tries, &keys, timeout, options).await;
-                    Finished::Blocking { turn, reply: found.unwrap_or_else(error::reply) }
+                    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+                    let stop = async {
+                        match deadline {
+                            Some(deadline) => _ = tokio::time::timeout_at(deadline, unblocked.told()).await,
+                            None => unblocked.told().await,
+                        }
+                    };
+                    let found = session.execute_until(&tries, &keys, stop, options).await;
+                    let reply = match (found, unblocked.take()) {
+                        (Ok(Reply::NullArray), Some(reason)) => reason.reply(),
+                        (found, _) => found.unwrap_or_else(error::reply),
+                    };
+                    Finished::Blocking { turn, reply }
                 };
                 self.running.push(future.boxed());
             }
@@ -262,6 +305,19 @@ impl Pipeline {
     pub(super) fn answer_later(&mut self, turn: Turn, reply: impl Future<Output = Reply> + Send + 'static) {
         self.wide_writes += 1;
         self.running.push(async move { Finished::Wide { turn, is_write: true, reply: reply.await } }.boxed());
+    }
+
+    /// Answers a request with what comes of this, which may never be: it takes no place of the router's, and nothing goes on before. Nothing
+    /// may be outstanding.
+    pub(super) fn wait_for(&mut self, turn: Turn, reply: impl Future<Output = Reply> + Send + 'static) {
+        debug_assert_eq!(self.outstanding(), 0, "who waits does so alone");
+        self.is_blocked = true;
+        self.running.push(async move { Finished::Blocking { turn, reply: reply.await } }.boxed());
+    }
+
+    /// Says to what waits that it is to wait no longer.
+    pub(super) fn unblocked(&self) -> &Arc<Unblocked> {
+        &self.unblocked
     }
 
     /// Asks what keys are, for WATCH. Nothing may be outstanding, and nothing may begin before [`Pipeline::take_versions`] tells.
@@ -308,7 +364,7 @@ impl Pipeline {
     /// The next reply in order, if it is due.
     pub(super) fn next_due(&mut self) -> Option<Due> {
         self.pending.front()?.reply.as_ref()?;
-        let Pending { reply, protocol, is_heard, class } = self.pending.pop_front()?;
+        let Pending { reply, protocol, is_heard, class, .. } = self.pending.pop_front()?;
         self.first += 1;
         let reply = reply?;
         self.waiting_bytes -= reply.memory_bytes();
@@ -349,6 +405,7 @@ impl Pipeline {
             }
             Finished::Blocking { turn, reply } => {
                 self.is_blocked = false;
+                self.client.set_blocked(false);
                 self.relay(turn, reply);
             }
             Finished::Versions { replies } => {

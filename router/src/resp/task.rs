@@ -88,6 +88,15 @@ impl Task {
         Ok(Self::Blocking { tries, keys: blocking.awaited().cloned().collect(), timeout: blocking.timeout })
     }
 
+    /// What is remembered of it if it takes long. What waits for somebody else is not slow.
+    pub(super) fn words(&self) -> Option<Words> {
+        match self {
+            Self::Single { words, .. } => Some(Arc::clone(words)),
+            Self::Wide { command, .. } => Some(command.to_args().into_iter().collect()),
+            Self::Publish { .. } | Self::Blocking { .. } => None,
+        }
+    }
+
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Single { kind: Kind::Read, .. } => Class::Read,

@@ -18,7 +18,6 @@ pub(super) const NOT_THROUGH_A_ROUTER: Failure =
 pub(super) struct Within {
     pub(super) shared: Arc<Shared>,
     pub(super) session: Arc<Mutex<Session>>,
-    pub(super) connection: u64,
 }
 
 impl Within {
@@ -45,11 +44,11 @@ impl Within {
     }
 
     fn answer(&self, control: &Control) -> Reply {
-        let facts = RouterFacts { shared: &self.shared, connection: self.connection };
+        let facts = RouterFacts { shared: &self.shared };
         let answer = self.session.lock().answer(control, &facts);
         match answer {
             Answer::Reply(reply) | Answer::Close(reply) => reply,
-            Answer::NotMine if matches!(control, Control::Wait { .. }) => followers_in_sync(&self.shared),
+            Answer::NotMine if matches!(control, Control::Wait(_)) => followers_in_sync(&self.shared),
             Answer::NotMine => NOT_THROUGH_A_ROUTER.into(),
         }
     }

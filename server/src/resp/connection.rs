@@ -6,24 +6,29 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
+use simplekv_resp::clients::KnownClient;
 use simplekv_resp::command::{Blocking, ObjectQuestion};
+use simplekv_resp::control::Wait;
 use simplekv_resp::session::{Answer as SessionAnswer, Session};
 use simplekv_resp::{
-    Body, Collected, Command, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Transaction, encode,
+    Args, Body, Collected, Command, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Transaction, encode,
 };
-use simplekv_types::{Failure, Naming, ReadPolicy, Reply};
+use simplekv_types::{Failure, Naming, ReadPolicy, Reply, SessionToken};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::facts::NodeView;
 use super::listening::{Ears, Heard};
-use crate::budget;
+use super::signals::Signals;
+use super::watch::StopWatch;
 use crate::dispatch::{Door, Operation, Seen};
 use crate::group::Answer;
 use crate::keyspace;
 use crate::metrics::Metrics;
 use crate::shared::Shared;
+use crate::{awaited, budget};
 
 /// Requests taken together at most.
 const TOGETHER: usize = 1024;
@@ -41,12 +46,15 @@ pub(super) async fn refuse(mut stream: TcpStream, text: &[u8]) {
 }
 
 /// Serves a connection until either side ends it.
-pub(super) async fn run(shared: &Shared, stream: TcpStream, number: u64) -> io::Result<()> {
+pub(super) async fn run(shared: &Shared, stream: TcpStream, number: u64, ended: CancellationToken) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let text = |address: io::Result<std::net::SocketAddr>| address.map(|a| a.to_string()).unwrap_or_default();
     let (peer, local) = (text(stream.peer_addr()), text(stream.local_addr()));
     let view = NodeView::new(shared);
-    let session = Session::new(number, peer, local, false, view.now_micros());
+    let signals = Arc::new(Signals::default());
+    let client = KnownClient::new(number, peer, local, view.now_micros(), signals.tell(ended));
+    let seat = shared.clients().seat(client);
+    let session = Session::of(Arc::clone(seat.client()), false);
     let limits = RequestLimits {
         request_bytes: shared.limits().request_bytes,
         argument_bytes: shared.limits().request_bytes,
@@ -63,12 +71,27 @@ pub(super) async fn run(shared: &Shared, stream: TcpStream, number: u64) -> io::
         input,
         output: BytesMut::new(),
         operations: Vec::new(),
-        heard: Vec::new(),
+        asked: Vec::new(),
+        words: Vec::new(),
+        is_measured: false,
+        watch: StopWatch::new(seat.client().connected_micros()),
+        written: SessionToken::new(),
+        signals,
         partial_since: None,
         ears: Ears::new(shared),
     };
     while connection.turn().await? {}
+    // Whoever is seen here is still served.
+    drop(seat);
     connection.send().await
+}
+
+/// What is to be known of a data command when it has been executed.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// Whether the client wants to hear the reply.
+    is_heard: bool,
+    is_write: bool,
 }
 
 struct Connection<'a> {
@@ -79,9 +102,16 @@ struct Connection<'a> {
     parser: Parser,
     input: BytesMut,
     output: BytesMut,
-    /// Data commands to be executed together, and whether the client wants to hear each one's reply.
+    /// Data commands to be executed together, and what is to be known of each afterwards.
     operations: Vec<Result<Operation, Failure>>,
-    heard: Vec<bool>,
+    asked: Vec<Asked>,
+    /// Their words, if they are measured.
+    words: Vec<Args>,
+    is_measured: bool,
+    watch: StopWatch,
+    /// What the connection has written.
+    written: SessionToken,
+    signals: Arc<Signals>,
     /// Since when a request has been arriving.
     partial_since: Option<Instant>,
     ears: Ears<'a>,
@@ -114,21 +144,31 @@ impl Connection<'_> {
     }
 
     /// Takes up one request. False when the connection is to be closed.
-    async fn take(&mut self, args: simplekv_resp::Args) -> io::Result<bool> {
+    async fn take(&mut self, args: Args) -> io::Result<bool> {
         self.partial_since = None;
         if self.session.is_collecting() {
             return self.collect(args).await;
         }
+        if self.operations.is_empty() {
+            self.is_measured = self.shared.slow_log().threshold().is_some();
+        }
+        // Of what is not understood nothing is kept: it may be a password in the wrong place.
+        let mut words = if self.is_measured { args.clone() } else { Args::new() };
         let parsed = Request::parse(args).and_then(|request| self.session.admit(request.spec).map(|()| request));
         let heard = self.session.hears(parsed.as_ref().ok());
+        let mut is_write = false;
         match parsed {
-            Err(failure) => self.operations.push(Err(failure)),
+            Err(failure) => {
+                words.clear();
+                self.operations.push(Err(failure));
+            }
             Ok(Request { body: Body::Data(Command::Blocking(blocking)), .. }) => {
                 self.execute().await?;
                 return self.block(blocking, heard).await;
             }
             Ok(Request { body: Body::Data(command), .. }) => {
-                if command.is_keyspace_wide() && !command.is_write() {
+                is_write = command.is_write();
+                if command.is_keyspace_wide() && !is_write {
                     // It sees what stands before it.
                     self.execute().await?;
                 }
@@ -149,18 +189,31 @@ impl Connection<'_> {
                         self.reply(&reply, heard);
                         true
                     }
+                    Control::Wait(wait) => {
+                        self.send().await?;
+                        let Some(reply) = self.wait(&wait).await? else { return Ok(false) };
+                        self.reply(&reply, heard);
+                        true
+                    }
                     control => self.control(&control, heard),
                 };
+                self.watch.skip();
                 self.send_if_long().await?;
                 return Ok(stays);
             }
         }
-        self.heard.push(heard);
+        if self.is_measured {
+            if self.words.is_empty() {
+                self.watch.begin();
+            }
+            self.words.push(words);
+        }
+        self.asked.push(Asked { is_heard: heard, is_write });
         Ok(true)
     }
 
     /// Takes up one request after MULTI. False when the connection is to be closed.
-    async fn collect(&mut self, args: simplekv_resp::Args) -> io::Result<bool> {
+    async fn collect(&mut self, args: Args) -> io::Result<bool> {
         let heard = self.session.hears(None);
         let stays = match self.session.collect(args) {
             Collected::Answered(reply) => {
@@ -180,10 +233,18 @@ impl Connection<'_> {
 
     /// Does what was collected since MULTI. Nothing stands before it: MULTI has seen to that.
     async fn exec(&mut self, mut transaction: Transaction) -> Reply {
+        self.wait_out_pause(true).await;
+        let is_measured = self.shared.slow_log().threshold().is_some();
+        if is_measured {
+            self.watch.restart();
+        }
         let done = match transaction.atomic() {
             None => Reply::Array(Vec::new()),
             Some(atomic) => self.ask([Operation::plain(atomic)]).await.pop().unwrap_or(Reply::NullArray),
         };
+        if is_measured {
+            self.keep_if_slow(|| transaction.atomic().map(|atomic| atomic.to_args()));
+        }
         if !matches!(done, Reply::Array(_)) {
             return done;
         }
@@ -200,6 +261,8 @@ impl Connection<'_> {
     /// Tries until there is something to be found, the time is up, or the keys are another node's. False when the client is gone.
     async fn block(&mut self, blocking: Blocking, heard: bool) -> io::Result<bool> {
         self.send().await?;
+        self.wait_out_pause(true).await;
+        self.signals.forget();
         // A time that no clock will ever show is for ever.
         let deadline = blocking.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let waiter = self.shared.wait_for(blocking.awaited());
@@ -210,6 +273,7 @@ impl Connection<'_> {
             routing.mark_unchanged();
             let reply = self.ask([Operation::plain(command.clone())]).await.pop().unwrap_or(Blocking::NOTHING);
             let Some(waiter) = waiter.as_ref().filter(|_| Blocking::is_nothing(&reply)) else { break reply };
+            self.session.client().set_blocked(true);
             let time_is_up = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -221,6 +285,7 @@ impl Connection<'_> {
                 // The group may have another leader: trying tells where it is.
                 changed = routing.changed() => if changed.is_err() { return Ok(false) },
                 () = time_is_up => break Blocking::NOTHING,
+                reason = self.signals.unblocked() => break reason.reply(),
                 () = self.shared.stopping().cancelled() => return Ok(false),
                 // What the client sends now waits; what matters is whether it goes away.
                 read = self.stream.read_buf(&mut self.input), if self.input.len() < READ_BYTES => {
@@ -237,8 +302,50 @@ impl Connection<'_> {
                 }
             }
         };
+        self.session.client().set_blocked(false);
+        self.watch.skip();
         self.reply(&reply, heard);
         Ok(true)
+    }
+
+    /// Waits until what the connection has written is in enough places. `None` when the client is gone.
+    async fn wait(&mut self, wait: &Wait) -> io::Result<Option<Reply>> {
+        let waiting = awaited::all(self.shared, wait, self.written.positions());
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                reply = &mut waiting => return Ok(Some(reply)),
+                // What the client sends now waits; what matters is whether it goes away.
+                read = self.stream.read_buf(&mut self.input), if self.input.len() < READ_BYTES => {
+                    if read? == 0 {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until CLIENT PAUSE lets a command pass.
+    async fn wait_out_pause(&mut self, is_write: bool) {
+        while let Some(until) = self.shared.clients().paused_until(is_write) {
+            let Some(left) = until.checked_sub(self.view.now_micros()).filter(|left| *left > 0) else { return };
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_micros(left)) => (),
+                () = self.signals.resumed() => (),
+            }
+            self.watch.skip();
+        }
+    }
+
+    /// Remembers what was measured, if it took long.
+    fn keep_if_slow(&mut self, words: impl FnOnce() -> Option<Args>) {
+        let took = self.watch.lap();
+        let log = self.shared.slow_log();
+        if log.threshold().is_some_and(|threshold| took >= threshold)
+            && let Some(words) = words()
+        {
+            log.keep(&words, took, self.session.client(), self.view.now_micros());
+        }
     }
 
     /// Learns what keys are, so that EXEC can tell whether they have changed.
@@ -266,7 +373,10 @@ impl Connection<'_> {
         let operations = operations.into_iter().map(Ok).collect();
         let answers = self.shared.execute(Door::Resp, operations).finish(self.shared).await;
         let reply = |answer: Answer| {
-            answer.seen.iter().for_each(|seen| self.session.observe(*seen));
+            for seen in answer.seen {
+                self.session.observe(seen);
+                self.written.observe(seen);
+            }
             answer.reply
         };
         answers.into_iter().map(reply).collect()
@@ -311,8 +421,15 @@ impl Connection<'_> {
     async fn execute_together(&mut self, mut operations: Vec<Result<Operation, Failure>>) -> io::Result<()> {
         let metrics = self.shared.metrics();
         Metrics::add(&metrics.resp_commands, operations.len() as u64);
-        let later = self.heard.split_off(operations.len());
-        let heard = std::mem::replace(&mut self.heard, later);
+        let later = self.asked.split_off(operations.len());
+        let asked = std::mem::replace(&mut self.asked, later);
+        let later = self.words.split_off(operations.len().min(self.words.len()));
+        let words = std::mem::replace(&mut self.words, later);
+        let is_write = asked.iter().any(|asked| asked.is_write);
+        if self.shared.clients().paused_until(is_write).is_some() {
+            self.wait_out_pause(is_write).await;
+            self.watch.begin();
+        }
         if self.session.read_policy().is_some_and(|policy| !policy.is_linearizable()) {
             // As of now: what stood before these has been answered.
             let seen = Arc::new(self.session.token().clone());
@@ -321,18 +438,38 @@ impl Connection<'_> {
             }
         }
         let answers = self.shared.execute(Door::Resp, operations).finish(self.shared).await;
+        if !words.is_empty() {
+            self.keep_slow(&words);
+        }
         let failed = answers.iter().filter(|answer| matches!(answer.reply, Reply::Error(_))).count();
         if failed > 0 {
             Metrics::add(&metrics.failed_commands, failed as u64);
         }
-        for (answer, heard) in answers.into_iter().zip(heard) {
-            answer.seen.iter().for_each(|seen| self.session.observe(*seen));
-            if heard {
+        for (answer, Asked { is_heard, is_write }) in answers.into_iter().zip(asked) {
+            for seen in &answer.seen {
+                self.session.observe(*seen);
+                if is_write {
+                    self.written.observe(*seen);
+                }
+            }
+            if is_heard {
                 encode::reply(&answer.reply, self.session.protocol(), &mut self.output);
                 self.send_if_long().await?;
             }
         }
         Ok(())
+    }
+
+    /// Remembers commands that were executed together, if that took long: each of them waited for all.
+    fn keep_slow(&mut self, words: &[Args]) {
+        let took = self.watch.lap();
+        let log = self.shared.slow_log();
+        if log.threshold().is_some_and(|threshold| took >= threshold) {
+            let now = self.view.now_micros();
+            for words in words.iter().filter(|words| !words.is_empty()) {
+                log.keep(words, took, self.session.client(), now);
+            }
+        }
     }
 
     /// Sends the replies so far if they are many.
@@ -401,7 +538,11 @@ impl Connection<'_> {
         };
         tokio::select! {
             biased;
-            count = read => Ok(count? > 0),
+            count = read => {
+                let now_micros = self.watch.restart();
+                self.session.client().heard(now_micros);
+                Ok(count? > 0)
+            }
             heard = self.ears.next() => Ok(self.tell(heard)),
             () = late => {
                 // Whoever asked nothing is told nothing: it would be taken for the answer to the next request.
@@ -417,8 +558,8 @@ impl Connection<'_> {
 /// What takes more than a session knows.
 fn own_answer(shared: &Shared, view: &NodeView<'_>, control: &Control) -> Reply {
     match control {
-        // Whatever was acknowledged is on every in-sync replica already: there is nothing to wait for.
-        Control::Wait { .. } => Reply::Int(view.followers_in_sync()),
+        // Inside of a transaction there is nothing to wait for: what was acknowledged before is on every in-sync replica already.
+        Control::Wait(_) => Reply::Int(view.followers_in_sync()),
         Control::Cluster(command) => keyspace::answer_slots(shared, command)
             .map_or(Reply::Error(Failure::command("ERR unsupported")), |answer| answer.reply),
         _ => Reply::Error(Failure::command("ERR unsupported")),

@@ -4,6 +4,7 @@ use simplekv_resp::control::Credentials;
 use simplekv_resp::facts::{
     ClusterFacts, Facts, FollowerFacts, GroupFacts, InfoFacts, Mode, NodeFacts, RoleFacts, Verdict, group_id, node_id,
 };
+use simplekv_resp::{Clients, SlowLog};
 use simplekv_types::{FlushPolicy, GroupId, NodeId};
 
 use std::borrow::Cow;
@@ -93,6 +94,7 @@ impl Facts for NodeView<'_> {
         let metrics = self.shared.metrics();
         let config = self.shared.config();
         let cluster = self.shared.cluster();
+        let (channels, patterns) = self.shared.channels().counts();
         InfoFacts {
             run_id: cluster.map(|cluster| node_id(cluster, self.shared.node())).unwrap_or_default(),
             process_id: std::process::id(),
@@ -100,6 +102,9 @@ impl Facts for NodeView<'_> {
             uptime_secs: self.shared.uptime().as_secs(),
             connected_clients: metrics.resp_connections.load(Ordering::Relaxed),
             max_clients: config.limits.connections as u64,
+            blocked_clients: self.shared.clients().blocked() as u64,
+            channels: channels as u64,
+            patterns: patterns as u64,
             flush_policy: config.flush,
             total_connections: metrics.resp_accepted.load(Ordering::Relaxed),
             total_commands: metrics.resp_commands.load(Ordering::Relaxed),
@@ -143,6 +148,14 @@ impl Facts for NodeView<'_> {
 
     fn check(&self, _: &Credentials) -> Verdict {
         Verdict::NotNeeded
+    }
+
+    fn clients(&self) -> Option<&Clients> {
+        Some(self.shared.clients())
+    }
+
+    fn slow_log(&self) -> Option<&SlowLog> {
+        Some(self.shared.slow_log())
     }
 
     fn settings(&self) -> Vec<(&'static str, Cow<'static, str>)> {

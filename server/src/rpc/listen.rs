@@ -9,12 +9,13 @@ use simplekv_proto::v1;
 use simplekv_proto::v1::event::What;
 use simplekv_proto::v1::listen_request::Ask;
 use simplekv_proto::v1::subscribe::Naming as Wire;
-use simplekv_resp::Command;
-use simplekv_types::{Failure, Naming, Reply, Slot};
+use simplekv_resp::{Body, Command, Control, Request};
+use simplekv_types::{Failure, Naming, Position, Reply, Slot};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tonic::{Status, Streaming};
 
+use crate::awaited;
 use crate::channels::Message;
 use crate::group::{GroupRequest, Submission};
 use crate::rpc::status;
@@ -57,12 +58,15 @@ pub(super) async fn serve(
                 // That nobody listens any more shows above.
                 let _ = events.send(Ok(heard)).await;
             }
+            Some(Ask::Question(question)) if waits.has_room() => {
+                waits.add(id, tell_what_is_known(Arc::clone(&shared), id, question, events.clone()));
+            }
             Some(Ask::Stop(_)) => {
                 if let Some(wait) = waits.running.remove(&id) {
                     wait.abort();
                 }
             }
-            Some(Ask::Wait(_) | Ask::Subscribe(_)) => {
+            Some(Ask::Wait(_) | Ask::Subscribe(_) | Ask::Question(_)) => {
                 let failure = Failure::Busy { what: "too much is waited for on one stream" };
                 let _ = events.send(Err(status::failure(&failure))).await;
                 return;
@@ -127,6 +131,31 @@ async fn tell_when_there(
     waiter.step_aside();
     if events.send(woken()).await.is_ok() {
         tokio::time::sleep(HEAD_START).await;
+    }
+}
+
+async fn tell_what_is_known(
+    shared: Arc<Shared>,
+    id: u64,
+    question: v1::Question,
+    events: mpsc::Sender<Result<v1::Event, Status>>,
+) {
+    let what = match known(&shared, question).await {
+        Some(reply) => What::Answer(reply.into()),
+        None => What::Ended(v1::Ended {}),
+    };
+    let _ = events.send(Ok(v1::Event { id, what: Some(what) })).await;
+}
+
+/// The answer to a question; `None` if it is not for this node.
+async fn known(shared: &Shared, v1::Question { args, seen }: v1::Question) -> Option<Reply> {
+    match Request::parse(args.into()).ok()?.body {
+        Body::Control(Control::PubSub(query)) => Some(shared.channels().answer(&query)),
+        Body::Control(Control::Wait(wait)) => {
+            let position = Position::try_from(seen?).ok()?;
+            awaited::group(shared, &wait, position, awaited::deadline(&wait)).await
+        }
+        _ => None,
     }
 }
 

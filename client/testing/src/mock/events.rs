@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
+use super::questions;
 use super::world::World;
 
 /// Messages that a listener may be behind; beyond, it is told nothing more.
@@ -130,6 +131,10 @@ pub(super) async fn serve(node: u32, world: Arc<World>, mut asks: Streaming<v1::
             }),
             Some(Ask::Publish(said)) => {
                 let what = publish(node, &world, said);
+                tokio::spawn(async move { tell(node, &world, &events, id, what).await })
+            }
+            Some(Ask::Question(question)) => {
+                let what = questions::answer(node, &question);
                 tokio::spawn(async move { tell(node, &world, &events, id, what).await })
             }
             Some(Ask::Stop(_)) => {

@@ -44,6 +44,14 @@ pub(crate) fn links(_words: &mut Words<'_>) -> Parsed {
     cluster(ClusterCommand::Links)
 }
 
+pub(crate) fn replicas(words: &mut Words<'_>) -> Parsed {
+    cluster(ClusterCommand::Replicas { node: words.word()? })
+}
+
+pub(crate) fn count_failure_reports(words: &mut Words<'_>) -> Parsed {
+    cluster(ClusterCommand::CountFailureReports { node: words.word()? })
+}
+
 pub(crate) fn countkeysinslot(words: &mut Words<'_>) -> Parsed {
     cluster(ClusterCommand::CountKeysInSlot { slot: slot_of(words)? })
 }

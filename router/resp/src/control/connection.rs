@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use simplekv_types::{Failure, ReadPolicy, SessionToken, limits};
 
-use super::{ClientCommand, Control, Credentials, Hello, LibraryAttribute, ReplyMode};
+use super::{
+    ClientCommand, ClientFilter, ClientKind, Control, Credentials, Hello, Kill, LibraryAttribute, Pause, ReplyMode,
+    UnblockReason, Wait,
+};
 use crate::command::{Body, NOT_AN_INTEGER, SYNTAX, Words};
 use crate::encode::Protocol;
 use crate::number::{parse_i64, parse_u64};
@@ -114,26 +117,93 @@ pub(crate) fn info(_words: &mut Words<'_>) -> Parsed {
 }
 
 pub(crate) fn list(words: &mut Words<'_>) -> Parsed {
-    let (mut ids, mut normal) = (Vec::new(), true);
-    let Some(option) = words.option() else { return client(ClientCommand::List { ids, normal }) };
+    let mut filter = ClientFilter::default();
+    let Some(option) = words.option() else { return client(ClientCommand::List(filter)) };
     if option.eq_ignore_ascii_case(b"type") && words.len() == 1 {
-        let kind = words.word()?;
-        normal = match kind.to_ascii_lowercase().as_slice() {
-            b"normal" => true,
-            b"master" | b"replica" | b"slave" | b"pubsub" => false,
-            _ => {
-                let kind = String::from_utf8_lossy(&kind);
-                return Err(Failure::Command(format!("ERR Unknown client type '{kind}'").into()));
-            }
-        };
+        filter.kind = Some(kind(&words.word()?)?);
     } else if option.eq_ignore_ascii_case(b"id") && words.len() >= 1 {
         while let Some(id) = words.option() {
-            ids.push(parse_u64(&id).filter(|id| *id > 0).ok_or(Failure::command("ERR Invalid client ID"))?);
+            filter.ids.push(id_of(&id).ok_or(Failure::command("ERR Invalid client ID"))?);
         }
     } else {
         return Err(SYNTAX);
     }
-    client(ClientCommand::List { ids, normal })
+    client(ClientCommand::List(filter))
+}
+
+fn id_of(word: &[u8]) -> Option<u64> {
+    parse_u64(word).filter(|id| *id > 0)
+}
+
+fn kind(word: &[u8]) -> Result<ClientKind, Failure> {
+    match word.to_ascii_lowercase().as_slice() {
+        b"normal" => Ok(ClientKind::Normal),
+        b"master" => Ok(ClientKind::Master),
+        b"replica" | b"slave" => Ok(ClientKind::Replica),
+        b"pubsub" => Ok(ClientKind::PubSub),
+        _ => Err(Failure::Command(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word)).into())),
+    }
+}
+
+pub(crate) fn kill(words: &mut Words<'_>) -> Parsed {
+    let owned = |word: &Bytes| String::from_utf8_lossy(word).into_owned();
+    let first = words.word()?;
+    if words.len() == 0 {
+        let filter = ClientFilter { address: Some(owned(&first)), ..ClientFilter::default() };
+        return client(ClientCommand::Kill(Kill { filter, skips_me: false, is_by_address: true }));
+    }
+    let mut kill = Kill { filter: ClientFilter::default(), skips_me: true, is_by_address: false };
+    let mut next = Some(first);
+    while let Some(option) = next {
+        let value = words.option().ok_or(SYNTAX)?;
+        match option.to_ascii_lowercase().as_slice() {
+            b"id" => {
+                let bad = Failure::command("ERR client-id should be greater than 0");
+                kill.filter.ids.push(id_of(&value).ok_or(bad)?);
+            }
+            b"type" => kill.filter.kind = Some(kind(&value)?),
+            b"user" => kill.filter.user = Some(owned(&value)),
+            b"addr" => kill.filter.address = Some(owned(&value)),
+            b"laddr" => kill.filter.local_address = Some(owned(&value)),
+            b"maxage" => {
+                let bad = Failure::command("ERR maxage is not an integer or out of range");
+                kill.filter.min_age_secs = Some(id_of(&value).ok_or(bad)?);
+            }
+            b"skipme" if value.eq_ignore_ascii_case(b"yes") => kill.skips_me = true,
+            b"skipme" if value.eq_ignore_ascii_case(b"no") => kill.skips_me = false,
+            _ => return Err(SYNTAX),
+        }
+        next = words.option();
+    }
+    client(ClientCommand::Kill(kill))
+}
+
+pub(crate) fn unblock(words: &mut Words<'_>) -> Parsed {
+    let (id, reason) = (words.word()?, words.option());
+    words.end()?;
+    let reason = match reason.map(|reason| reason.to_ascii_lowercase()).as_deref() {
+        None | Some(b"timeout") => UnblockReason::Timeout,
+        Some(b"error") => UnblockReason::Error,
+        Some(_) => return Err(Failure::command("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+    };
+    // Nobody has a negative one.
+    let id = u64::try_from(parse_i64(&id).ok_or(NOT_AN_INTEGER)?).unwrap_or(0);
+    client(ClientCommand::Unblock { id, reason })
+}
+
+pub(crate) fn pause(words: &mut Words<'_>) -> Parsed {
+    let (millis, mode) = (words.word()?, words.option());
+    words.end()?;
+    let writes_only = match mode.map(|mode| mode.to_ascii_lowercase()).as_deref() {
+        None | Some(b"all") => false,
+        Some(b"write") => true,
+        Some(_) => return Err(Failure::command("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+    };
+    client(ClientCommand::Pause(Pause { millis: timeout_ms(&millis)?, writes_only }))
+}
+
+pub(crate) fn unpause(_words: &mut Words<'_>) -> Parsed {
+    client(ClientCommand::Unpause)
 }
 
 fn on_or_off(words: &mut Words<'_>) -> Result<bool, Failure> {
@@ -209,8 +279,25 @@ pub(crate) fn container(words: &mut Words<'_>) -> Parsed {
 }
 
 pub(crate) fn wait(words: &mut Words<'_>) -> Parsed {
-    let replicas = u64::try_from(words.integer()?).map_err(|_| NOT_AN_INTEGER)?;
-    let timeout = parse_i64(&words.word()?).ok_or(Failure::command("ERR timeout is not an integer or out of range"))?;
-    let timeout_ms = u64::try_from(timeout).map_err(|_| Failure::command("ERR timeout is negative"))?;
-    control(Control::Wait { replicas, timeout_ms })
+    // Fewer than none are always there.
+    let replicas = u64::try_from(words.integer()?).unwrap_or(0);
+    let timeout_ms = timeout_ms(&words.word()?)?;
+    control(Control::Wait(Wait { on_disk: false, local: false, replicas, timeout_ms }))
+}
+
+pub(crate) fn waitaof(words: &mut Words<'_>) -> Parsed {
+    const NEGATIVE: Failure = Failure::command("ERR value is out of range, must be positive");
+    let local = match words.integer()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Failure::command("ERR value is out of range, value must between 0 and 1")),
+    };
+    let replicas = u64::try_from(words.integer()?).map_err(|_| NEGATIVE)?;
+    let timeout_ms = timeout_ms(&words.word()?)?;
+    control(Control::Wait(Wait { on_disk: true, local, replicas, timeout_ms }))
+}
+
+fn timeout_ms(word: &[u8]) -> Result<u64, Failure> {
+    let timeout = parse_i64(word).ok_or(Failure::command("ERR timeout is not an integer or out of range"))?;
+    u64::try_from(timeout).map_err(|_| Failure::command("ERR timeout is negative"))
 }

@@ -71,7 +71,11 @@ pub(crate) fn spublish(words: &mut Words<'_>) -> Parsed {
 
 fn channels_of(words: &mut Words<'_>, naming: Naming) -> Parsed {
     let pattern = words.option();
-    words.end().map_err(|_| crate::table::wrong_arity(words.spec))?;
+    words.end().map_err(|_| {
+        let name = words.spec.own_name().to_ascii_uppercase();
+        let text = format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP.");
+        Failure::Command(text.into())
+    })?;
     control(Control::PubSub(PubSubQuery::Channels { naming, pattern }))
 }
 

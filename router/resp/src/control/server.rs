@@ -2,8 +2,9 @@
 
 use simplekv_types::Failure;
 
-use super::{CommandQuery, ConfigCommand, Control, LatencyCommand, ListFilter, SlowLogCommand};
+use super::{CommandQuery, ConfigCommand, Control, LatencyCommand, ListFilter, MemoryQuery, SlowLogCommand};
 use crate::command::{Body, SYNTAX, Words};
+use crate::number::parse_i64;
 use crate::table;
 
 type Parsed = Result<Body, Failure>;
@@ -33,7 +34,11 @@ pub(crate) fn command_docs(words: &mut Words<'_>) -> Parsed {
 }
 
 pub(crate) fn command_getkeys(words: &mut Words<'_>) -> Parsed {
-    command(CommandQuery::GetKeys { args: words.rest() })
+    command(CommandQuery::GetKeys { args: words.rest(), with_use: false })
+}
+
+pub(crate) fn command_getkeysandflags(words: &mut Words<'_>) -> Parsed {
+    command(CommandQuery::GetKeys { args: words.rest(), with_use: true })
 }
 
 pub(crate) fn command_list(words: &mut Words<'_>) -> Parsed {
@@ -66,6 +71,34 @@ pub(crate) fn config_resetstat(_words: &mut Words<'_>) -> Parsed {
     control(Control::Config(ConfigCommand::ResetStat))
 }
 
+pub(crate) fn config_rewrite(_words: &mut Words<'_>) -> Parsed {
+    control(Control::Config(ConfigCommand::Rewrite))
+}
+
+pub(crate) fn debug(_words: &mut Words<'_>) -> Parsed {
+    control(Control::Debug)
+}
+
+pub(crate) fn lolwut(_words: &mut Words<'_>) -> Parsed {
+    control(Control::Lolwut)
+}
+
+pub(crate) fn memory_doctor(_words: &mut Words<'_>) -> Parsed {
+    control(Control::Memory(MemoryQuery::Doctor))
+}
+
+pub(crate) fn memory_malloc_stats(_words: &mut Words<'_>) -> Parsed {
+    control(Control::Memory(MemoryQuery::MallocStats))
+}
+
+pub(crate) fn memory_purge(_words: &mut Words<'_>) -> Parsed {
+    control(Control::Memory(MemoryQuery::Purge))
+}
+
+pub(crate) fn memory_stats(_words: &mut Words<'_>) -> Parsed {
+    control(Control::Memory(MemoryQuery::Stats))
+}
+
 pub(crate) fn info(words: &mut Words<'_>) -> Parsed {
     let sections = words.rest().iter().map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).collect();
     control(Control::Info { sections })
@@ -96,11 +129,14 @@ fn slowlog(command: SlowLogCommand) -> Parsed {
 }
 
 pub(crate) fn slowlog_get(words: &mut Words<'_>) -> Parsed {
-    let count = if words.len() == 0 { 10 } else { words.integer()? };
-    words.end()?;
-    if count < -1 {
-        return Err(Failure::command("ERR count should be greater than or equal to -1"));
-    }
+    let Some(count) = words.option() else {
+        return slowlog(SlowLogCommand::Get { count: Some(SlowLogCommand::COUNT_DEFAULT) });
+    };
+    words.end().map_err(|_| {
+        Failure::command("ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.")
+    })?;
+    let count = parse_i64(&count).filter(|count| *count >= -1);
+    let count = count.ok_or(Failure::command("ERR count should be greater than or equal to -1"))?;
     slowlog(SlowLogCommand::Get { count: u64::try_from(count).ok() })
 }
 

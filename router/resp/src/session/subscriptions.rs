@@ -69,6 +69,7 @@ impl Session {
             vec![word(naming, true), Reply::Bulk(name.clone()), self.subscriptions.told(naming)]
         };
         let pushes = names.iter().map(push).collect();
+        self.describe();
         (new, Reply::Pushes(pushes))
     }
 
@@ -94,6 +95,7 @@ impl Session {
         if pushes.is_empty() {
             pushes.push(vec![word(naming, false), Reply::Null, self.subscriptions.told(naming)]);
         }
+        self.describe();
         (ended, Reply::Pushes(pushes))
     }
 

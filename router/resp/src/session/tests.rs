@@ -3,9 +3,12 @@ use bytes::Bytes;
 use super::*;
 use crate::facts::{ClusterFacts, InfoFacts, Mode};
 use crate::parser::Args;
+use crate::slow_log::SlowLog;
 
 #[derive(Default)]
 struct Process {
+    clients: Arc<Clients>,
+    slow_log: Option<SlowLog>,
     password: Option<&'static str>,
     cluster: Option<ClusterFacts>,
 }
@@ -44,8 +47,12 @@ impl Facts for Process {
         }
     }
 
-    fn other_clients(&self) -> Vec<(u64, String)> {
-        vec![(3, "id=3 addr=else".to_owned())]
+    fn clients(&self) -> Option<&Clients> {
+        Some(&self.clients)
+    }
+
+    fn slow_log(&self) -> Option<&SlowLog> {
+        self.slow_log.as_ref()
     }
 }
 
@@ -292,19 +299,126 @@ fn what_is_no_read_policy_is_refused() {
     }
 }
 
+/// A connection that others see, and whether it was told to end.
+fn seated(process: &Process, id: u64) -> (crate::clients::Seat, Session, Arc<std::sync::atomic::AtomicBool>) {
+    let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let tell = {
+        let ended = Arc::clone(&ended);
+        Box::new(move |order| ended.store(order == crate::clients::Order::End, std::sync::atomic::Ordering::Relaxed))
+    };
+    let (address, local) = (format!("10.0.0.9:{id}"), "10.0.0.1:7379".to_owned());
+    let seat = process.clients.seat(KnownClient::new(id, address, local, process.now_micros(), tell));
+    let session = Session::of(Arc::clone(seat.client()), false);
+    (seat, session, ended)
+}
+
+fn lines(reply: Reply) -> Vec<String> {
+    let Reply::Text(text) = reply else { panic!("{reply:?}") };
+    String::from_utf8(text.to_vec()).unwrap().lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn connections_are_listed_with_what_is_known_about_them() {
     let process = Process::default();
+    let (_one, mut one, _) = seated(&process, 3);
+    let (_two, mut two, _) = seated(&process, 7);
+    one.subscribe(Naming::Channel, &[Bytes::from_static(b"c")]);
+    ask(&mut two, &process, "client setinfo lib-name lib");
+    ask(&mut two, &process, "client setname me");
+    ask(&mut two, &process, "client no-evict on");
+    let list = lines(ask(&mut two, &process, "client list"));
+    assert_eq!(
+        list,
+        [
+            "id=3 addr=10.0.0.9:3 laddr=10.0.0.1:7379 fd=-1 name= age=0 idle=0 flags=P db=0 sub=1 psub=0 ssub=0 multi=-1 watch=0 \
+             qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=NULL user=default \
+             redir=-1 resp=2 lib-name= lib-ver=",
+            "id=7 addr=10.0.0.9:7 laddr=10.0.0.1:7379 fd=-1 name=me age=0 idle=0 flags=e db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0 \
+             qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=client|list \
+             user=default redir=-1 resp=2 lib-name=lib lib-ver=",
+        ]
+    );
+    let ids = |session: &mut Session, line| -> Vec<String> {
+        let ids = lines(ask(session, &process, line)).into_iter();
+        ids.map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(ids(&mut two, "client list id 3 9"), ["id=3"]);
+    assert_eq!(ids(&mut two, "client list type pubsub"), ["id=3"]);
+    assert_eq!(ids(&mut two, "client list type normal"), ["id=7"]);
+    assert!(ids(&mut two, "client list type replica").is_empty());
+    one.unsubscribe(Naming::Channel, &[]);
+    ask(&mut one, &process, "multi");
+    one.collect(parse_words("get k"));
+    let collecting = lines(ask(&mut two, &process, "client list id 3")).remove(0);
+    assert!(collecting.contains(" flags=x ") && collecting.contains(" multi=1 "), "{collecting}");
+}
+
+#[test]
+fn connections_are_ended_by_what_is_known_about_them() {
+    let process = Process::default();
+    let (_one, _session, one_ended) = seated(&process, 3);
+    let (_two, mut two, two_ended) = seated(&process, 7);
+    let is_ended = |ended: &std::sync::atomic::AtomicBool| ended.swap(false, std::sync::atomic::Ordering::Relaxed);
+    let mut kill = |line: &str| {
+        let Body::Control(control) = parse(line).body else { panic!("{line}") };
+        two.answer(&control, &process)
+    };
+    let reply = Answer::Reply;
+    for (line, answer, ends_one) in [
+        ("client kill 10.0.0.9:3", reply(Reply::Ok), true),
+        ("client kill 10.0.0.9:4", reply(error("ERR No such client")), false),
+        ("client kill id 3", reply(Reply::Int(1)), true),
+        ("client kill id 3 addr 10.0.0.9:7", reply(Reply::Int(0)), false),
+        ("client kill laddr 10.0.0.1:7379", reply(Reply::Int(1)), true),
+        ("client kill user default", reply(Reply::Int(1)), true),
+        ("client kill user nobody", reply(error("ERR No such user 'nobody'")), false),
+        ("client kill type normal skipme no", Answer::Close(Reply::Int(2)), true),
+        ("client kill maxage 1", reply(Reply::Int(0)), false),
+        ("client kill 10.0.0.9:7", Answer::Close(Reply::Ok), false),
+    ] {
+        assert_eq!(kill(line), answer, "{line}");
+        assert_eq!(is_ended(&one_ended), ends_one, "{line}");
+        assert!(!is_ended(&two_ended), "{line}: it ends by itself, once it has answered");
+    }
+}
+
+#[test]
+fn the_slow_log_is_asked_and_set() {
+    let process = Process { slow_log: Some(SlowLog::new(10_000, 128)), ..Process::default() };
     let mut session = session(&process);
-    ask(&mut session, &process, "client setinfo lib-name lib");
-    let Reply::Text(list) = ask(&mut session, &process, "client list") else { panic!("a text") };
-    let list = String::from_utf8(list.to_vec()).unwrap();
-    let lines: Vec<_> = list.lines().collect();
-    assert_eq!(lines[0], "id=3 addr=else");
-    assert!(lines[1].starts_with("id=7 addr=10.0.0.9:5000 laddr=10.0.0.1:7379 "));
-    assert!(lines[1].ends_with(" cmd=client|list user=default redir=-1 resp=2 lib-name=lib lib-ver="));
-    let Reply::Text(one) = ask(&mut session, &process, "client list id 3") else { panic!("a text") };
-    assert_eq!(one, "id=3 addr=else\n");
+    let log = process.slow_log.as_ref().unwrap();
+    for line in ["get a", "get b"] {
+        let took = std::time::Duration::from_millis(12);
+        log.keep(&parse_words(line), took, session.client(), process.now_micros());
+    }
+    let entry = Reply::Array(vec![
+        Reply::Int(1),
+        Reply::Int(1_700_000_000),
+        Reply::Int(12_000),
+        Reply::Array(vec![Reply::fixed("get"), Reply::fixed("b")]),
+        Reply::fixed("10.0.0.9:5000"),
+        Reply::fixed(""),
+    ]);
+    let setting = |name: &'static str, value: &'static str| Reply::Map(vec![(Reply::fixed(name), Reply::fixed(value))]);
+    for (line, reply) in [
+        ("slowlog len", Reply::Int(2)),
+        ("slowlog get 1", Reply::Array(vec![entry])),
+        ("config get slowlog-log*", setting("slowlog-log-slower-than", "10000")),
+        ("config set slowlog-log-slower-than 0 slowlog-max-len 1", Reply::Ok),
+        ("config get slowlog-log*", setting("slowlog-log-slower-than", "0")),
+        ("slowlog len", Reply::Int(1)),
+        ("slowlog reset", Reply::Ok),
+        ("slowlog get -1", Reply::Array(vec![])),
+        (
+            "config set slowlog-max-len 1000000",
+            error(
+                "ERR CONFIG SET failed (possibly related to argument 'slowlog-max-len') - argument must be between 0 and 10000 \
+                 inclusive",
+            ),
+        ),
+    ] {
+        assert_eq!(ask(&mut session, &process, line), reply, "{line}");
+    }
 }
 
 #[test]
@@ -337,6 +451,28 @@ fn the_table_answers_for_itself() {
         keys("command getkeys get"),
         Answer::Reply(error("ERR Invalid number of arguments specified for command"))
     );
+    let used = |key: &'static str, flags: &[&'static str]| {
+        Reply::Array(vec![Reply::fixed(key), Reply::Set(flags.iter().copied().map(Reply::Status).collect())])
+    };
+    for (line, expected) in [
+        ("command getkeysandflags set a b", vec![used("a", &["OW", "update"])]),
+        ("command getkeysandflags set a b get", vec![used("a", &["RW", "access", "update"])]),
+        ("command getkeysandflags bitfield a get u8 0", vec![used("a", &["RO", "access"])]),
+        (
+            "command getkeysandflags rename a b",
+            vec![used("a", &["RW", "access", "delete"]), used("b", &["OW", "update"])],
+        ),
+        (
+            "command getkeysandflags zunionstore d 2 a b",
+            vec![used("d", &["OW", "update"]), used("a", &["RO", "access"]), used("b", &["RO", "access"])],
+        ),
+        ("command getkeysandflags sort a store b", vec![used("a", &["RO", "access"]), used("b", &["OW", "update"])]),
+        ("command getkeysandflags eval x 0", vec![]),
+    ] {
+        assert_eq!(keys(line), Answer::Reply(Reply::Array(expected)), "{line}");
+    }
+    assert_eq!(keys("command getkeys ssubscribe a"), Answer::Reply(error("ERR The command has no key arguments")));
+    assert_eq!(keys("command getkeys zunion 0 a"), Answer::Reply(error("ERR Invalid arguments specified for command")));
     let Reply::Array(names) = ask(&mut session, &process, "command list filterby pattern client|set*") else {
         panic!("an array")
     };

@@ -8,7 +8,7 @@ use simplekv_types::{Failure, Naming, Reply};
 use super::Session;
 use crate::command::atomic::{COMMANDS_MAX, TOO_MANY, may_be_part, not_allowed};
 use crate::command::{Atomic, Body, Command, Keys, Request, Version, Watched};
-use crate::control::{ClientCommand, Control};
+use crate::control::{ClientCommand, Control, Wait};
 use crate::parser::Args;
 use crate::table;
 
@@ -37,6 +37,12 @@ pub(super) struct Collection {
     bytes: usize,
     /// Whether a request was refused, so that EXEC will do nothing.
     is_spoiled: bool,
+}
+
+impl Collection {
+    pub(super) fn len(&self) -> usize {
+        self.steps.len()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -138,6 +144,8 @@ impl Session {
             Ok(Body::Control(Control::Client(ClientCommand::Read { .. } | ClientCommand::Token))) => {
                 return self.spoil(not_allowed(spec.name));
             }
+            // What is written by then is not acknowledged yet.
+            Ok(Body::Control(Control::Wait(Wait { on_disk: true, .. }))) => return self.spoil(not_allowed(spec.name)),
             Ok(Body::Control(control)) => Step::Control(control),
             Ok(Body::Data(command)) if may_be_part(&command) => Step::Data(command),
             Ok(Body::Data(_)) => return self.spoil(not_allowed(spec.name)),
@@ -154,6 +162,7 @@ impl Session {
         if !collection.is_spoiled {
             collection.steps.push(step);
         }
+        self.client.set_queued(Some(collection.len()));
         Collected::Answered(Reply::Status("QUEUED"))
     }
 
@@ -178,6 +187,7 @@ impl Session {
                 self.watched.push(Watched { key, version });
             }
         }
+        self.describe();
     }
 
     /// The answers to OBJECT VERSION for the keys of a WATCH, understood.
@@ -201,6 +211,7 @@ impl Session {
             return refused("ERR EXEC without MULTI");
         };
         let watched = std::mem::take(&mut self.watched);
+        self.describe();
         if is_spoiled {
             return refused("EXECABORT Transaction discarded because of previous errors.");
         }
@@ -210,6 +221,7 @@ impl Session {
     pub(super) fn discard(&mut self) {
         self.collection = None;
         self.watched = Vec::new();
+        self.describe();
     }
 
     fn spoil(&mut self, failure: Failure) -> Collected {

@@ -8,6 +8,7 @@ use crate::control::connection::{container, help};
 const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE);
 const FAST: Flags = ALWAYS.and(Flags::FAST);
 const STALE: Flags = Flags::STALE;
+const ADMIN: Flags = STALE.and(Flags::ADMIN);
 const CLUSTER: Group = Group::Cluster;
 
 const CHANGES_BY_ITSELF: &[&str] = &["nondeterministic_output"];
@@ -63,6 +64,17 @@ const SUBCOMMANDS: &[Spec] = &[
         .complexity("O(N) in the length of the key"),
     Spec::new("cluster|links", 2, STALE, Keys::NONE, parse::links)
         .doc(CLUSTER, "7.0.0", "", "Answers an empty list: nodes do not talk over a bus.")
+        .tips(CHANGES_BY_ITSELF),
+    Spec::new("cluster|replicas", 3, ADMIN, Keys::NONE, parse::replicas)
+        .doc(CLUSTER, "5.0.0", "node-id", "Answers the nodes that follow one and lead nothing themselves.")
+        .complexity(LINEAR_IN_NODES)
+        .tips(CHANGES_BY_ITSELF),
+    Spec::new("cluster|slaves", 3, ADMIN, Keys::NONE, parse::replicas)
+        .doc(CLUSTER, "3.0.0", "node-id", "The same as CLUSTER REPLICAS.")
+        .complexity(LINEAR_IN_NODES)
+        .tips(CHANGES_BY_ITSELF),
+    Spec::new("cluster|count-failure-reports", 3, ADMIN, Keys::NONE, parse::count_failure_reports)
+        .doc(CLUSTER, "3.0.0", "node-id", "Answers 0: nodes do not report each other's failures.")
         .tips(CHANGES_BY_ITSELF),
     Spec::new("cluster|countkeysinslot", 3, STALE, Keys::NONE, parse::countkeysinslot).doc(
         CLUSTER,

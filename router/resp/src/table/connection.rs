@@ -82,6 +82,30 @@ const CLIENT_SPECS: &[Spec] = &[
         )
         .complexity("O(N) in the number of connections")
         .tips(&["nondeterministic_output"]),
+    Spec::new("client|kill", -3, CLIENT_ADMIN, Keys::NONE, parse::kill)
+        .doc(
+            CONNECTION,
+            "2.4.0",
+            "<address | [ID client-id] [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [USER username] [ADDR address] [LADDR address] \
+             [SKIPME <YES | NO>] [MAXAGE seconds]>",
+            "Ends connections.",
+        )
+        .complexity("O(N) in the number of connections"),
+    Spec::new("client|unblock", -3, CLIENT_ADMIN, Keys::NONE, parse::unblock).doc(
+        CONNECTION,
+        "5.0.0",
+        "client-id [TIMEOUT | ERROR]",
+        "Ends the waiting of a connection.",
+    ),
+    Spec::new("client|pause", -3, CLIENT_ADMIN, Keys::NONE, parse::pause).doc(
+        CONNECTION,
+        "3.0.0",
+        "timeout [WRITE | ALL]",
+        "Puts off commands on data, or those that write, of all connections here.",
+    ),
+    Spec::new("client|unpause", 2, CLIENT_ADMIN, Keys::NONE, parse::unpause)
+        .doc(CONNECTION, "6.2.0", "", "Ends what CLIENT PAUSE began.")
+        .complexity("O(N) in the number of connections"),
     Spec::new("client|no-evict", 3, CLIENT_ADMIN, Keys::NONE, parse::no_evict).doc(
         CONNECTION,
         "7.0.0",

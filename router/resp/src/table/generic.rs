@@ -2,7 +2,8 @@
 
 use super::{Flags, Group, KeyPositions as Keys, Spec};
 use crate::command::{generic as parse, sort};
-use crate::control::connection::{container, help, wait};
+use crate::control::connection::{container, help, wait, waitaof};
+use crate::control::server as server_parse;
 
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = READ.and(Flags::FAST);
@@ -17,6 +18,7 @@ const SORT_OPTIONS: &[(&str, usize)] = &[("BY", 1), ("LIMIT", 2), ("GET", 1), ("
 const LINEAR_IN_KEYS: &str = "O(N) in the number of keys named";
 const LINEAR_IN_KEYSPACE: &str = "O(N) in the number of keys there are";
 const SUM_OF_PARTS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
+const OF_EVERY_SHARD: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 const CHANGES_BY_ITSELF: &[&str] = &["nondeterministic_output"];
 
 pub(super) const SPECS: &[Spec] = &[
@@ -169,6 +171,14 @@ pub(super) const SPECS: &[Spec] = &[
             "Waits until enough followers have the connection's writes. An acknowledged write is on all in-sync ones anyway.",
         )
         .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+    Spec::new("waitaof", 4, Flags::NOSCRIPT, Keys::NONE, waitaof)
+        .doc(
+            GENERIC,
+            "7.2.0",
+            "numlocal numreplicas timeout",
+            "Waits until the connection's writes are on the disks of the leader and of enough followers.",
+        )
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
 ];
 
 const OBJECT: &[Spec] = &[
@@ -200,6 +210,18 @@ const MEMORY: &[Spec] = &[
         "key [SAMPLES count]",
         "Answers about how many bytes a key takes up.",
     ),
+    Spec::new("memory|doctor", 2, Flags::NONE, Keys::NONE, server_parse::memory_doctor)
+        .doc(Group::Server, "4.0.0", "", "Answers where to look instead.")
+        .tips(OF_EVERY_SHARD),
+    Spec::new("memory|malloc-stats", 2, Flags::NONE, Keys::NONE, server_parse::memory_malloc_stats)
+        .doc(Group::Server, "4.0.0", "", "Answers that the allocator keeps no account.")
+        .tips(OF_EVERY_SHARD),
+    Spec::new("memory|purge", 2, Flags::NONE, Keys::NONE, server_parse::memory_purge)
+        .doc(Group::Server, "4.0.0", "", "Is accepted. The allocator gives memory back by itself.")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    Spec::new("memory|stats", 2, Flags::NONE, Keys::NONE, server_parse::memory_stats)
+        .doc(Group::Server, "4.0.0", "", "Answers what is known about the process' memory.")
+        .tips(OF_EVERY_SHARD),
     Spec::new("memory|help", 2, HELP, Keys::NONE, help).doc(
         Group::Server,
         "4.0.0",

@@ -57,6 +57,15 @@ pub(super) const SPECS: &[Spec] = &[
         .doc(SERVER, "2.8.13", "", "Asks about delays.")
         .complexity(DEPENDS)
         .subcommands(LATENCY),
+    Spec::new("debug", -2, ADMIN_NOSCRIPT, Keys::NONE, parse::debug)
+        .doc(SERVER, "1.0.0", "", "Is refused, as by a Redis that is not told to allow it.")
+        .complexity(DEPENDS),
+    Spec::new("lolwut", -1, Flags::READONLY.and(Flags::FAST), Keys::NONE, parse::lolwut).doc(
+        SERVER,
+        "5.0.0",
+        "[VERSION version]",
+        "Answers the version.",
+    ),
 ];
 
 const COMMAND: &[Spec] = &[
@@ -76,6 +85,14 @@ const COMMAND: &[Spec] = &[
         .tips(IN_ANY_ORDER),
     Spec::new("command|getkeys", -3, ALWAYS, Keys::NONE, parse::command_getkeys)
         .doc(SERVER, "2.8.13", "command [arg [arg ...]]", "Answers which words of a request are keys.")
+        .complexity("O(N) in the number of words"),
+    Spec::new("command|getkeysandflags", -3, ALWAYS, Keys::NONE, parse::command_getkeysandflags)
+        .doc(
+            SERVER,
+            "7.0.0",
+            "command [arg [arg ...]]",
+            "Answers which words of a request are keys, and what it does to them.",
+        )
         .complexity("O(N) in the number of words"),
     Spec::new("command|list", -2, ALWAYS, Keys::NONE, parse::command_list)
         .doc(
@@ -104,6 +121,9 @@ const CONFIG: &[Spec] = &[
         .tips(EVERY_NODE),
     Spec::new("config|resetstat", 2, ADMIN_NOSCRIPT, Keys::NONE, parse::config_resetstat)
         .doc(SERVER, "2.0.0", "", "Sets the counters of INFO to 0.")
+        .tips(EVERY_NODE),
+    Spec::new("config|rewrite", 2, ADMIN_NOSCRIPT, Keys::NONE, parse::config_rewrite)
+        .doc(SERVER, "2.8.0", "", "Is refused: what CONFIG SET changes ends with the process.")
         .tips(EVERY_NODE),
     Spec::new("config|help", 2, ALWAYS, Keys::NONE, help).doc(SERVER, "5.0.0", "", "Answers what CONFIG can be asked."),
 ];

@@ -1,5 +1,7 @@
 use simplekv_types::{ClusterId, GroupId, NodeId};
 
+use bytes::Bytes;
+
 use super::*;
 use crate::facts::{group_id, node_id};
 
@@ -124,5 +126,14 @@ fn each_question_has_its_answer() {
     assert_eq!(answer(&ClusterCommand::MyShardId, &facts), Some(Reply::text(group_id(CLUSTER, GroupId(2)))));
     assert_eq!(answer(&ClusterCommand::KeySlot { key: "foo".into() }, &facts), Some(Reply::Int(12182)));
     assert_eq!(answer(&ClusterCommand::Links, &facts), Some(Reply::Array(vec![])));
+    let id = |number| Bytes::from(node_id(CLUSTER, NodeId(number)));
+    let replicas = |number| answer(&ClusterCommand::Replicas { node: id(number) }, &facts);
+    let third = nodes(&facts).lines().nth(2).unwrap().to_owned();
+    assert_eq!(replicas(1), Some(Reply::Array(vec![Reply::text(third)])));
+    assert_eq!(replicas(2), Some(Reply::Array(vec![])));
+    let error = |text| Some(Reply::Error(Failure::command(text)));
+    assert_eq!(replicas(3), error("ERR The specified node is not a master"));
+    assert_eq!(answer(&ClusterCommand::Replicas { node: "x".into() }, &facts), error("ERR Unknown node x"));
+    assert_eq!(answer(&ClusterCommand::CountFailureReports { node: id(3) }, &facts), Some(Reply::Int(0)));
     assert_eq!(answer(&ClusterCommand::CountKeysInSlot { slot: Slot::MIN }, &facts), None);
 }
