@@ -3,11 +3,17 @@
 
 mod mock_cluster;
 
+use std::time::Duration;
+
 use mock_cluster::{MockCluster, until};
-use simplekv_client::ReadPolicy;
+use simplekv_client::{ReadPolicy, Timeouts};
 
 async fn read_a_thousand_times(cluster: &MockCluster, policy: ReadPolicy) -> usize {
-    let kv = cluster.builder().read_policy(policy).build().await.unwrap();
+    // Answers are held back until all readers wait: on a busy machine longer than an attempt usually takes.
+    let mut timeouts = Timeouts::default();
+    timeouts.attempt = Duration::from_secs(60);
+    let builder = cluster.builder().timeouts(timeouts).timeout(Duration::from_secs(60));
+    let kv = builder.read_policy(policy).build().await.unwrap();
     kv.set("hot", "v").await.unwrap();
     let before = cluster.seen_named("GET").len();
     cluster.world.answers.send_replace(false);
