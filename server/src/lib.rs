@@ -33,6 +33,7 @@ mod routing;
 mod rpc;
 mod serving;
 mod shared;
+mod tracking;
 mod view;
 mod waiters;
 
@@ -41,3 +42,4 @@ pub use hosted::Published;
 pub use node::{Node, StartError};
 pub use picture::Picture;
 pub use serving::{Begun, Serving};
+pub use tracking::Tracking;

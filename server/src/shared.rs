@@ -23,6 +23,7 @@ use crate::hosted::Hosted;
 use crate::load::Load;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
+use crate::tracking::Tracking;
 use crate::waiters::Waiter;
 
 /// Bytes of messages that may be on their way to the channels of other nodes.
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     metrics: Metrics,
     load: Load,
     channels: Arc<Channels>,
+    tracking: Arc<Tracking>,
     /// Takes what is said here to the other nodes. Empty before the node has started.
     spread: OnceLock<mpsc::Sender<Said>>,
     /// How many more bytes may be on their way there.
@@ -79,6 +81,7 @@ impl Shared {
             metrics: Metrics::default(),
             load: Load::default(),
             channels: Arc::default(),
+            tracking: Arc::default(),
             spread: OnceLock::new(),
             spread_room: Arc::new(Semaphore::new(SPREAD_BYTES_MAX)),
             started: Instant::now(),
@@ -130,6 +133,11 @@ impl Shared {
 
     pub(crate) fn channels(&self) -> &Arc<Channels> {
         &self.channels
+    }
+
+    /// Who keeps copies of what it has read here.
+    pub(crate) fn tracking(&self) -> &Arc<Tracking> {
+        &self.tracking
     }
 
     /// From now on what is said here is said everywhere.

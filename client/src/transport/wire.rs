@@ -30,6 +30,7 @@ fn op(op: WireOp) -> v1::Op {
         timeout_ms: op.timeout_ms,
         seen: op.seen.map(Into::into),
         group: op.group.map_or(0, |group| group.0),
+        tracker: 0,
     }
 }
 

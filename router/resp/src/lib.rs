@@ -24,6 +24,7 @@ mod scatter;
 pub mod session;
 pub mod syntax;
 pub mod table;
+pub mod tracking;
 pub mod views;
 
 pub use command::{Body, Command, Keys, Request, several_groups};

@@ -18,10 +18,13 @@ use crate::{info, reference, route, views};
 
 mod server;
 mod subscriptions;
+mod tracking;
 mod transaction;
 
 use subscriptions::Subscriptions;
 pub use subscriptions::message;
+use tracking::Tracking;
+pub use tracking::{Stale, TrackingTerms};
 use transaction::Collection;
 pub use transaction::{Collected, Transaction};
 
@@ -72,6 +75,8 @@ pub struct Session {
     watched: Vec<Watched>,
     /// What it listens to.
     subscriptions: Subscriptions,
+    /// What it is to be told of changes.
+    tracking: Tracking,
 }
 
 const NO_AUTH: Failure = Failure::command("NOAUTH Authentication required.");
@@ -109,6 +114,7 @@ impl Session {
             collection: None,
             watched: Vec::new(),
             subscriptions: Subscriptions::default(),
+            tracking: Tracking::default(),
         }
     }
 
@@ -200,6 +206,9 @@ impl Session {
     /// `NOAUTH` if it has to authenticate first.
     pub fn admit(&mut self, spec: &'static Spec) -> Result<(), Failure> {
         self.last_command = spec.name;
+        if self.collection.is_none() && spec.name != "multi" && !spec.name.starts_with("client") {
+            self.tracking.begin_request();
+        }
         self.may_ask(spec)?;
         if self.user.is_some() || spec.flags.contains(Flags::NO_AUTH) { Ok(()) } else { Err(NO_AUTH) }
     }
@@ -231,9 +240,11 @@ impl Session {
             | Control::Subscribe { .. }
             | Control::Unsubscribe { .. }
             | Control::Publish { .. }
-            | Control::PubSub(_) => return Answer::NotMine,
+            | Control::PubSub(_)
+            | Control::Client(ClientCommand::Tracking(_)) => return Answer::NotMine,
             Control::Select { database: 0 } | Control::Asking => Ok(Reply::Ok),
             Control::Select { .. } => Err(Failure::command("ERR DB index is out of range")),
+            Control::Client(ClientCommand::Caching(wanted)) => self.tracking.set_caching(*wanted),
             Control::Client(command) => Ok(self.client(command, facts)),
             Control::Command(query) => Ok(reference::answer(query)),
             Control::Help { of } => Ok(reference::help(of)),
@@ -363,6 +374,10 @@ impl Session {
             ClientCommand::Route { key } => {
                 facts.places().map_or(Reply::Error(route::UNKNOWN), |places| route::answer(key, &places))
             }
+            ClientCommand::GetRedir => Reply::Int(self.tracking.redirect()),
+            ClientCommand::TrackingInfo => self.tracking.info(),
+            // They take more, and were answered before.
+            ClientCommand::Tracking(_) | ClientCommand::Caching(_) => Reply::Ok,
             ClientCommand::NoEvict(_) | ClientCommand::NoTouch(_) | ClientCommand::Reply(_) => Reply::Ok,
         }
     }
@@ -381,7 +396,11 @@ impl Session {
     pub fn line(&self, now_micros: u64) -> String {
         let Self { id, address, local_address, name, library_name, library_version, last_command, .. } = self;
         let age = now_micros.saturating_sub(self.connected_micros) / 1_000_000;
-        let flags = if self.reads_followers { "r" } else { "N" };
+        let mut flags: String = self.reads_followers.then_some('r').into_iter().chain(self.tracking.flags()).collect();
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let redirect = self.tracking.redirect();
         let user = self.user.as_deref().unwrap_or("(none)");
         let watched = self.watched.len();
         let [sub, psub, ssub] =
@@ -390,7 +409,7 @@ impl Session {
         format!(
             "id={id} addr={address} laddr={local_address} fd=-1 name={name} age={age} idle=0 flags={flags} db=0 sub={sub} psub={psub} ssub={ssub} \
              multi=-1 watch={watched} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
-             cmd={last_command} user={user} redir=-1 resp={protocol} lib-name={library_name} lib-ver={library_version}"
+             cmd={last_command} user={user} redir={redirect} resp={protocol} lib-name={library_name} lib-ver={library_version}"
         )
     }
 }

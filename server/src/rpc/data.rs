@@ -155,6 +155,8 @@ struct Label {
     attempt: u32,
     /// Whether it may have changed something.
     writes: bool,
+    /// Whether somebody is told when what it read changes.
+    tracked: bool,
 }
 
 /// What a frame asks for.
@@ -185,10 +187,14 @@ fn understand(shared: &Shared, frame: v1::RequestFrame) -> Result<Frame, Status>
     let mut labels = Vec::with_capacity(frame.ops.len());
     let mut operations = Vec::with_capacity(frame.ops.len());
     for op in frame.ops {
-        let (id, attempt) = (op.id, op.dedupe.as_ref().map_or(1, |dedupe| dedupe.attempt));
+        let (id, tracker) = (op.id, op.tracker);
+        let attempt = op.dedupe.as_ref().map_or(1, |dedupe| dedupe.attempt);
         let operation = operation(client, op)?;
-        let writes = operation.as_ref().is_ok_and(|operation| operation.command.is_write());
-        labels.push(Label { id, attempt, writes });
+        let command = operation.as_ref().ok().map(|operation| &operation.command);
+        let writes = command.is_some_and(Command::is_write);
+        // Before it is read: a change in between is told.
+        let tracked = tracker != 0 && command.is_some_and(|command| shared.tracking().read(tracker, command));
+        labels.push(Label { id, attempt, writes, tracked });
         operations.push(operation);
     }
     Metrics::add(&shared.metrics().lane_commands, operations.len() as u64);
@@ -202,7 +208,14 @@ fn operation(client: Option<ClientId>, op: v1::Op) -> Result<Result<Operation, F
     let group = (op.group != 0).then_some(GroupId(op.group));
     let seen = op.seen.map(Position::try_from).transpose().map_err(|error| status::malformed(&error))?;
     let (session, dedupe) = (seen.map(Seen::Of), client.zip(dedupe));
-    Ok(parse(op.args.into()).map(|command| Operation { command, policy, session, dedupe, timeout, group }))
+    Ok(parse(op.args.into()).map(|command| Operation {
+        policy,
+        session,
+        dedupe,
+        timeout,
+        group,
+        ..Operation::plain(command)
+    }))
 }
 
 /// A data command, as RESP would parse it.
@@ -234,7 +247,8 @@ fn reply_frames(topology_version: u64, labels: &[Label], answers: Vec<Answer>) -
 fn op_reply(label: Label, answer: Answer, bytes_max: usize) -> (v1::OpReply, usize) {
     let (id, attempt, group_time) = (label.id, label.attempt, answer.time.0);
     let seen: Option<v1::Position> = answer.seen.first().map(|seen| (*seen).into());
-    let of = |reply: Reply| v1::OpReply { id, attempt, group_time, value: Some(reply.into()), seen };
+    let tracked = label.tracked;
+    let of = |reply: Reply| v1::OpReply { id, attempt, group_time, value: Some(reply.into()), seen, tracked };
     let reply = of(answer.reply);
     let size = reply.encoded_len();
     if size <= bytes_max {
@@ -258,7 +272,7 @@ mod tests {
     use super::*;
 
     fn label(id: u64, writes: bool) -> Label {
-        Label { id, attempt: 1, writes }
+        Label { id, attempt: 1, writes, tracked: false }
     }
 
     fn value(bytes: usize) -> Answer {

@@ -145,6 +145,7 @@ impl Services {
             group_time: self.world.keys.lock().now().0,
             attempt,
             seen: position.map(Into::into),
+            tracked: false,
         };
         match verdict {
             Verdict::Ignore | Verdict::ServeSilently => Done::Silent,

@@ -5,7 +5,7 @@ use crate::facts::{ClusterFacts, InfoFacts, Mode};
 use crate::parser::Args;
 
 #[derive(Default)]
-struct Process {
+pub(super) struct Process {
     password: Option<&'static str>,
     cluster: Option<ClusterFacts>,
 }

@@ -200,6 +200,7 @@ impl Session {
         let Some(Collection { steps, is_spoiled, .. }) = self.collection.take() else {
             return refused("ERR EXEC without MULTI");
         };
+        self.tracking.begin_request();
         let watched = std::mem::take(&mut self.watched);
         if is_spoiled {
             return refused("EXECABORT Transaction discarded because of previous errors.");
