@@ -160,7 +160,7 @@ async fn listen(
                             return;
                         }
                     }
-                    ListenEvent::Woken | ListenEvent::Heard { .. } | ListenEvent::Ended => break,
+                    _ => break,
                 }
             }
         }

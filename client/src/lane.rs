@@ -82,6 +82,8 @@ pub(crate) enum Delivery {
     Replied {
         answered: Answered,
         group_time: GroupTime,
+        /// Whether changes of what was read will be told.
+        tracked: bool,
     },
     /// The stream could not be opened, or ended.
     Lost {
@@ -310,7 +312,7 @@ impl Task {
                 let delivery = match answer.reply {
                     Ok(reply) => {
                         let answered = Answered { reply, seen: answer.seen };
-                        Delivery::Replied { answered, group_time: answer.group_time }
+                        Delivery::Replied { answered, group_time: answer.group_time, tracked: answer.tracked }
                     }
                     Err(reason) => Delivery::Unreadable(self.error(&format!("unreadable answer: {reason}"))),
                 };

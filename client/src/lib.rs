@@ -76,6 +76,7 @@ mod error;
 mod key;
 mod lane;
 mod listener;
+mod near_cache;
 mod options;
 mod pool;
 mod pushed;
@@ -90,6 +91,7 @@ mod singleflight;
 mod slot_cache;
 mod stats;
 mod topology;
+mod tracking;
 mod transport;
 mod version;
 mod views;
@@ -105,6 +107,7 @@ pub use client::Client;
 pub use config::Timeouts;
 pub use error::{Error, Result, TransportError};
 pub use key::{Key, Value};
+pub use near_cache::NearCache;
 pub use options::{Kind, Options, RequestId, Target};
 pub use request::{
     Cmd, Del, Exists, Expire, Expiry, Get, Incr, MGet, MSet, Operation, Persist, Read, Request, Scan, Set, Ttl,
@@ -117,6 +120,7 @@ pub use simplekv_types::{
 };
 pub use stats::ClientStats;
 pub use topology::{Group, Node, Topology};
+pub use tracking::{Stale, Tracking};
 pub use version::Version;
 pub use views::{
     Aggregate, End, Hash, List, ListPop, ListPosition, ListPush, ListRemove, Lists, SetCombine, SetOf, Walk, Zset,

@@ -56,6 +56,8 @@ pub(crate) enum ListenAsk {
     Subscribe { id: u64, naming: Naming, name: Bytes },
     /// Whether this was heard, which it is to say.
     Publish { id: u64, naming: Naming, channel: Bytes, message: Bytes },
+    /// What changes of what is read with the number it answers, and of keys that begin so.
+    Track { id: u64, prefixes: Vec<Bytes> },
     /// Not any more.
     Stop { id: u64 },
 }
@@ -63,7 +65,11 @@ pub(crate) enum ListenAsk {
 impl ListenAsk {
     pub(crate) fn id(&self) -> u64 {
         match *self {
-            Self::Wait { id, .. } | Self::Subscribe { id, .. } | Self::Publish { id, .. } | Self::Stop { id } => id,
+            Self::Wait { id, .. }
+            | Self::Subscribe { id, .. }
+            | Self::Publish { id, .. }
+            | Self::Track { id, .. }
+            | Self::Stop { id } => id,
         }
     }
 }
@@ -73,7 +79,11 @@ impl ListenEvent {
     pub(crate) fn is_last(&self) -> bool {
         match self {
             Self::Woken | Self::Heard { .. } | Self::Ended => true,
-            Self::Listening | Self::Message { .. } => false,
+            Self::Listening
+            | Self::Message { .. }
+            | Self::Tracking { .. }
+            | Self::Stale { .. }
+            | Self::StaleEverything => false,
         }
     }
 }
@@ -89,6 +99,12 @@ pub(crate) enum ListenEvent {
     Message { channel: Bytes, message: Bytes },
     /// What was to be said was said, and so many heard it.
     Heard { by: u64 },
+    /// What is read with this number from now on is tracked.
+    Tracking { tracker: u64 },
+    /// Of what was read, these keys have changed.
+    Stale { keys: Vec<Bytes> },
+    /// Anything that was read may have changed.
+    StaleEverything,
     /// Nothing more is told.
     Ended,
 }
@@ -130,6 +146,8 @@ pub(crate) struct WireOp {
     pub(crate) group: Option<GroupId>,
     /// What a read must not be older than.
     pub(crate) seen: Option<Position>,
+    /// Who is told when what it reads changes; 0 for nobody.
+    pub(crate) tracker: u64,
 }
 
 impl WireOp {
@@ -160,4 +178,6 @@ pub(crate) struct OpReply {
     pub(crate) attempt: u32,
     /// Where it was read or written.
     pub(crate) seen: Option<Position>,
+    /// Whether the node will tell when what it read changes.
+    pub(crate) tracked: bool,
 }

@@ -19,6 +19,7 @@ use crate::lane::{Delivery, Op, Parcel, Passage};
 use crate::pool::Places;
 use crate::session::{Answered, Floor};
 use crate::topology::{Topology, process_millis};
+use crate::tracking::{Stale, Trackers};
 use crate::transport::WireOp;
 
 /// Requests for one target that are executed in this order. Almost always one.
@@ -36,6 +37,17 @@ pub(super) struct Request {
     stage: Stage,
     /// Where the latest answer was read or written.
     seen: Option<Position>,
+    tracked: Tracked,
+}
+
+/// Whether changes of what a request reads are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tracked {
+    NotWanted,
+    /// As far as is known.
+    Not,
+    /// By the node that answered.
+    Yes,
 }
 
 enum Stage {
@@ -71,13 +83,18 @@ struct Pause {
 impl Request {
     pub(super) fn new(plan: Plan, args: Arc<[Bytes]>, write: Option<Write>, floor: Floor) -> Self {
         let (progress, stage) = (Progress::default(), Stage::Back(Outcome::Ready));
-        Self { plan, args, write, floor, follows_writes: false, progress, stage, seen: None }
+        Self { plan, args, write, floor, follows_writes: false, progress, stage, seen: None, tracked: Tracked::NotWanted }
     }
 
     /// A request that goes where it likes: no other must see what it does, or be seen by it.
     pub(super) fn alone(mut self) -> Self {
         self.plan.spread = matches!(self.plan.target, Target::Slot(_));
         self
+    }
+
+    /// Has those who keep copies told of changes of what it reads, or that they will not be.
+    pub(super) fn track(&mut self) {
+        self.tracked = Tracked::Not;
     }
 
     fn is_done(&self) -> bool {
@@ -137,6 +154,15 @@ impl Request {
         !matches!(self.plan.access, Access::Read(ReadPolicy::Bounded { .. }))
     }
 
+    /// The number it carries to the node at this address. What an earlier attempt was answered says nothing about the next.
+    fn tracker(&mut self, trackers: &Trackers, address: &str) -> u64 {
+        if self.tracked == Tracked::NotWanted {
+            return 0;
+        }
+        self.tracked = Tracked::Not;
+        trackers.number(address)
+    }
+
     /// Takes the outcome of the latest attempt, if it is back.
     fn outcome(&mut self) -> Option<Outcome> {
         match &mut self.stage {
@@ -149,8 +175,11 @@ impl Request {
     async fn come_back(&mut self, until: Instant) -> Option<simplekv_types::GroupTime> {
         let Stage::Away { delivery, passage } = &mut self.stage else { return None };
         let (outcome, time) = match tokio::time::timeout_at(until, delivery).await {
-            Ok(Ok(Delivery::Replied { answered, group_time })) => {
+            Ok(Ok(Delivery::Replied { answered, group_time, tracked })) => {
                 self.seen = answered.seen;
+                if tracked && self.tracked != Tracked::NotWanted {
+                    self.tracked = Tracked::Yes;
+                }
                 (Outcome::Answered(answered.reply), Some(group_time))
             }
             Ok(Ok(Delivery::Lost { sent, error })) => (Outcome::Lost { sent, error }, None),
@@ -195,6 +224,9 @@ impl Core {
                     self.pause(&plan, pause, began).await;
                 }
             }
+        }
+        for request in requests.iter().filter(|request| request.tracked == Tracked::Not) {
+            self.trackers.tell(Stale::Read(&request.args));
         }
         let results = requests.into_iter().map(|Request { stage, seen, .. }| match stage {
             Stage::Done(result) => result.map(|reply| Answered { reply, seen }),
@@ -289,7 +321,10 @@ impl Core {
                 let passage = Arc::new(Passage::default());
                 let group = topology.group_of(request.plan.target).map(|group| group.id);
                 let demand = request.demand(group);
-                parcel.push(self.op(request, attempt, timeout, demand, waiter, Arc::clone(&passage)));
+                let tracker = request.tracker(&self.trackers, &node.addresses.grpc);
+                let mut op = self.op(request, attempt, timeout, demand, waiter, Arc::clone(&passage));
+                op.wire.tracker = tracker;
+                parcel.push(op);
                 request.stage = Stage::Away { delivery, passage };
             }
         }
@@ -321,6 +356,7 @@ impl Core {
             args: Arc::clone(args),
             read,
             seen,
+            tracker: 0,
             dedupe,
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
             group: match plan.target {

@@ -30,7 +30,7 @@ fn op(op: WireOp) -> v1::Op {
         timeout_ms: op.timeout_ms,
         seen: op.seen.map(Into::into),
         group: op.group.map_or(0, |group| group.0),
-        tracker: 0,
+        tracker: op.tracker,
     }
 }
 
@@ -43,6 +43,7 @@ pub(super) fn listen(ask: ListenAsk) -> v1::ListenRequest {
         ListenAsk::Publish { id, naming, channel, message } => {
             (id, Ask::Publish(v1::Publish { naming: self::naming(naming).into(), channel, message }))
         }
+        ListenAsk::Track { id, prefixes } => (id, Ask::Track(v1::Track { prefixes })),
         ListenAsk::Stop { id } => (id, Ask::Stop(v1::StopListening {})),
     };
     v1::ListenRequest { id, ask: Some(ask) }
@@ -62,6 +63,9 @@ pub(super) fn event(event: v1::Event) -> (u64, ListenEvent) {
         Some(What::Listening(_)) => ListenEvent::Listening,
         Some(What::Message(v1::Message { channel, message })) => ListenEvent::Message { channel, message },
         Some(What::Heard(v1::Heard { by })) => ListenEvent::Heard { by },
+        Some(What::Tracking(v1::Tracking { tracker })) => ListenEvent::Tracking { tracker },
+        Some(What::Stale(v1::Stale { everything: true, .. })) => ListenEvent::StaleEverything,
+        Some(What::Stale(v1::Stale { keys, .. })) => ListenEvent::Stale { keys },
         // Of a newer node, what is not known says at least that something is over.
         Some(What::Ended(_)) | None => ListenEvent::Ended,
     };
@@ -78,7 +82,7 @@ fn reply(wire: v1::OpReply) -> OpReply {
     let reply = value.and_then(Reply::try_from).map_err(|malformed| shared(malformed.to_string()));
     // Without a position that can be read the answer is as good; the session only learns nothing of it.
     let seen = wire.seen.and_then(|seen| Position::try_from(seen).ok());
-    OpReply { id: wire.id, reply, group_time: GroupTime(wire.group_time), attempt: wire.attempt, seen }
+    OpReply { id: wire.id, reply, group_time: GroupTime(wire.group_time), attempt: wire.attempt, seen, tracked: wire.tracked }
 }
 
 pub(crate) fn update(wire: v1::TopologyUpdate) -> Result<Update, Malformed> {
@@ -212,6 +216,7 @@ mod tests {
                     epoch: Epoch(u64::MAX),
                     end: Lsn(u64::MAX),
                 }),
+                tracker: u64::MAX,
             };
             let promised = operation.frame_bytes();
             let frame = |ops| frame(Frame { client: ClientId(0), map_version: SlotMapVersion(0), ops }).encoded_len();

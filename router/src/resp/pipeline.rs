@@ -59,6 +59,7 @@ struct Queued {
     words: Words,
     kind: Kind,
     share: bool,
+    track: bool,
 }
 
 /// Requests for one slot. Invariant: a slot is in the table exactly while something of it runs or waits.
@@ -150,6 +151,11 @@ impl Pipeline {
         self.options.read = Some(self.shared.client.read_policy());
     }
 
+    /// Whether the reply of this turn, and so of all before it, was taken.
+    pub(super) fn is_over(&self, turn: Turn) -> bool {
+        turn < self.first
+    }
+
     /// Requests whose replies are not due yet.
     pub(super) fn len(&self) -> usize {
         self.pending.len()
@@ -216,11 +222,11 @@ impl Pipeline {
     pub(super) fn begin(&mut self, turn: Turn, task: Task) {
         debug_assert!(self.may_begin(&task), "a request must not overtake one it conflicts with");
         match task {
-            Task::Single { slot, words, kind, share } => {
+            Task::Single { slot, words, kind, share, track } => {
                 self.singles += 1;
                 self.writes += usize::from(kind == Kind::Write);
                 let queue = self.slots.entry(slot).or_default();
-                queue.waiting.push_back(Queued { turn, words, kind, share });
+                queue.waiting.push_back(Queued { turn, words, kind, share, track });
                 if queue.waiting.len() == 1 {
                     self.fresh.push(slot);
                 }
@@ -241,10 +247,10 @@ impl Pipeline {
                 };
                 self.running.push(future.boxed());
             }
-            Task::Wide { command, kind, conclude } => {
+            Task::Wide { command, kind, conclude, track } => {
                 let is_write = kind == Kind::Write;
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) += 1;
-                let (shared, session, options) = (Arc::clone(&self.shared), self.session.clone(), self.options);
+                let (shared, session, options) = (Arc::clone(&self.shared), self.session.clone(), self.options.track(track));
                 let future = async move {
                     let reply = wide::run(&shared, &session, command, kind, options, conclude.is_some()).await;
                     let reply = match conclude {
@@ -397,20 +403,22 @@ fn together(waiting: &mut VecDeque<Queued>) -> SmallVec<[Queued; 1]> {
 }
 
 async fn read(session: Session, slot: Slot, queued: Queued, options: Options) -> Finished {
-    let Queued { turn, words, share, .. } = queued;
-    let result = session.execute(slot, words, Kind::Read, options.share(share)).await;
+    let Queued { turn, words, share, track, .. } = queued;
+    let result = session.execute(slot, words, Kind::Read, options.share(share).track(track)).await;
     Finished::Read { slot, turn, reply: result.unwrap_or_else(error::reply) }
 }
 
 async fn in_order(session: Session, slot: Slot, mut queued: SmallVec<[Queued; 1]>, options: Options) -> Finished {
     let writes = queued.iter().filter(|queued| queued.kind == Kind::Write).count();
     if queued.len() == 1
-        && let Some(Queued { turn, words, kind, .. }) = queued.pop()
+        && let Some(Queued { turn, words, kind, track, .. }) = queued.pop()
     {
-        let result = session.execute(slot, words, kind, options.share(false)).await;
+        let result = session.execute(slot, words, kind, options.share(false).track(track)).await;
         let replies = std::iter::once((turn, result.unwrap_or_else(error::reply))).collect();
         return Finished::InOrder { slot, writes, replies };
     }
+    // Of one that is not, too much is tracked: that costs little.
+    let options = options.track(queued.iter().any(|queued| queued.track));
     let turns: SmallVec<[Turn; 8]> = queued.iter().map(|queued| queued.turn).collect();
     let commands = queued.into_iter().map(|queued| (queued.words, queued.kind)).collect();
     let results = session.execute_in_order(slot, commands, options).await;

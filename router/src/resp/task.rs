@@ -15,13 +15,13 @@ use crate::metrics::Class;
 /// A data command with where it goes.
 pub(super) enum Task {
     /// All its keys lie in one slot.
-    Single { slot: Slot, words: Words, kind: Kind, share: bool },
+    Single { slot: Slot, words: Words, kind: Kind, share: bool, track: bool },
     /// Says something in a channel.
     Publish { naming: Naming, channel: Bytes, message: Bytes },
     /// Waits until there is something to be found.
     Blocking { tries: Vec<(Slot, Words)>, keys: Vec<Bytes>, timeout: Option<Duration> },
     /// Concerns several slots, or is the part of EXEC that is about data; `conclude` makes the answer of what that comes to.
-    Wide { command: Command, kind: Kind, conclude: Option<Conclude> },
+    Wide { command: Command, kind: Kind, conclude: Option<Conclude>, track: bool },
 }
 
 /// Makes an answer of a reply.
@@ -31,11 +31,11 @@ pub(super) type Conclude = Box<dyn FnOnce(Reply) -> BoxFuture<'static, Reply> + 
 pub(super) type Words = Arc<[Bytes]>;
 
 impl Task {
-    /// `args` are the words `command` was parsed from.
+    /// `args` are the words `command` was parsed from; `track`: whether changes of what it reads are to be told.
     ///
     /// # Errors
     /// [`Failure::CrossSlot`] if the keys lie in different slots and the command cannot be cut.
-    pub(super) fn of(command: Command, args: Args) -> Result<Self, Failure> {
+    pub(super) fn of(command: Command, args: Args, track: bool) -> Result<Self, Failure> {
         let kind = if command.is_write() { Kind::Write } else { Kind::Read };
         if let Command::Blocking(blocking) = &command {
             return Self::blocking(&command, blocking);
@@ -44,12 +44,12 @@ impl Task {
             Ok(Some(slot)) => {
                 // Hot keys are read with these; other reads are too rare to be worth a look at who else is reading.
                 let share = matches!(command, Command::Get { .. } | Command::MGet { .. });
-                Ok(Self::Single { slot, words: args.into_iter().collect(), kind, share })
+                Ok(Self::Single { slot, words: args.into_iter().collect(), kind, share, track })
             }
             // Only who knows the groups can tell whether these belong to one.
-            Err(_) if matches!(command, Command::Atomic(_)) => Ok(Self::Wide { command, kind, conclude: None }),
+            Err(_) if matches!(command, Command::Atomic(_)) => Ok(Self::Wide { command, kind, conclude: None, track }),
             Err(failure) if command.scatter(|slot| slot).is_none() => Err(failure),
-            Ok(None) | Err(_) => Ok(Self::Wide { command, kind, conclude: None }),
+            Ok(None) | Err(_) => Ok(Self::Wide { command, kind, conclude: None, track }),
         }
     }
 
@@ -67,10 +67,11 @@ impl Task {
                 words: command.to_args().into_iter().collect(),
                 kind: Kind::Write,
                 share: false,
+                track: false,
             }),
             _ => {
                 let conclude: Conclude = Box::new(move |done| conclude(transaction, done));
-                Ok(Self::Wide { command, kind: Kind::Write, conclude: Some(conclude) })
+                Ok(Self::Wide { command, kind: Kind::Write, conclude: Some(conclude), track: false })
             }
         }
     }
@@ -112,7 +113,7 @@ mod tests {
         let args: Args = line.split(' ').map(|word| Bytes::from_static(word.as_bytes())).collect();
         let request = simplekv_resp::Request::parse(args.clone()).unwrap();
         let simplekv_resp::Body::Data(command) = request.body else { panic!("{line} is not about data") };
-        Task::of(command, args)
+        Task::of(command, args, false)
     }
 
     #[test]
