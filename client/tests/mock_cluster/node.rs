@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use simplekv_proto::v1;
 use simplekv_proto::v1::data_server::{Data, DataServer};
 use simplekv_proto::v1::topology_server::{Topology, TopologyServer};
-use simplekv_types::{Epoch, Failure, GroupId, NodeId, Reply, Slot, SlotMapVersion};
+use simplekv_proto::{Draft, Op, v1};
+use simplekv_types::{Epoch, Failure, GroupId, NodeId, Position, Reply, Slot, SlotMapVersion};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, WatchStream};
@@ -102,12 +102,13 @@ impl Data for Services {
 impl Services {
     async fn serve(self, mut frames: Streaming<v1::RequestFrame>, out: mpsc::Sender<Result<v1::ReplyFrame, Status>>) {
         while let Ok(Some(frame)) = frames.message().await {
-            self.world.frames.lock().push(frame.ops.len());
-            let mut replies = Vec::new();
-            for op in frame.ops {
+            self.world.frames.lock().push(frame.len());
+            let mut answers = v1::ReplyFrame::default();
+            for op in frame.ops() {
+                let op = op.unwrap();
                 let (id, seen) = (op.id, self.see(&frame.client_id, frame.map_version, &op));
                 let mut attempt = seen.attempt().max(1);
-                let mut position = None;
+                let mut position: Option<Position> = None;
                 let reply = match self.world.verdict(&seen) {
                     Verdict::Serve => self.execute(&seen, &op.args),
                     Verdict::Refuse(failure) => Reply::Error(failure),
@@ -123,7 +124,7 @@ impl Services {
                     }
                     Verdict::HangUp => return,
                     Verdict::ServeAt(at) => {
-                        position = Some(at.into());
+                        position = Some(at);
                         self.execute(&seen, &op.args)
                     }
                     Verdict::ServeAndHangUp => {
@@ -131,20 +132,21 @@ impl Services {
                         return;
                     }
                 };
-                replies.push(v1::OpReply { id, value: Some(reply.into()), group_time: NOW.0, attempt, seen: position });
+                let mut bytes = Vec::new();
+                Draft::new(id, reply, NOW, attempt, position).write(&mut bytes);
+                answers.push(bytes.into(), 1);
             }
-            let topology_version = self.world.topology.borrow().version;
-            let frame = v1::ReplyFrame { replies, topology_version };
-            let mut answers = self.world.answers.subscribe();
+            answers.topology_version = self.world.topology.borrow().version;
+            let mut answering = self.world.answers.subscribe();
             let out = out.clone();
             tokio::spawn(async move {
-                let _ = answers.wait_for(|open| *open).await;
-                let _ = out.send(Ok(frame)).await;
+                let _ = answering.wait_for(|open| *open).await;
+                let _ = out.send(Ok(answers)).await;
             });
         }
     }
 
-    fn see(&self, client: &[u8], map_version: u64, op: &v1::Op) -> Seen {
+    fn see(&self, client: &[u8], map_version: u64, op: &Op) -> Seen {
         let mut args: Vec<String> = op.args.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         args[0].make_ascii_uppercase();
         Seen {
