@@ -1,5 +1,6 @@
 //! The Redis protocol port.
 
+mod busy;
 mod connection;
 mod ears;
 mod parted;

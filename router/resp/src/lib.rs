@@ -35,3 +35,4 @@ pub use failure::{TOO_MANY_CLIENTS, error_text};
 pub use parser::{Args, Parser, RequestLimits};
 pub use scatter::Scatter;
 pub use session::{Answer, Collected, Session, Transaction};
+pub use table::plain;
