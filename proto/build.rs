@@ -17,6 +17,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(PROTOS, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        // Written by hand: every operation passes through them.
+        .extern_path(".simplekv.v1.RequestFrame", "crate::frame::RequestFrame")
+        .extern_path(".simplekv.v1.ReplyFrame", "crate::frame::ReplyFrame")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -167,6 +167,11 @@ enum Remedy {
     Lapsed,
 }
 
+/// Whether a failure is the command's own result, so that nothing follows from it.
+pub(crate) fn is_result(code: FailureCode) -> bool {
+    remedy(code) == Remedy::Result
+}
+
 fn remedy(code: FailureCode) -> Remedy {
     match code {
         FailureCode::WrongType | FailureCode::Command => Remedy::Result,

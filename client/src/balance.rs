@@ -4,6 +4,7 @@
 //! waits for them already (the power of two choices, Mitzenmacher 2001). One draw would flood a slow replica; taking the best of all
 //! would send every client to the one that was idle a moment ago, and comparing hair by hair would leave the slowest of equals alone.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,8 +37,8 @@ struct Load {
 }
 
 /// Requests on their way to a node; counted until dropped.
-pub(crate) struct Underway<'a> {
-    balance: &'a Balance,
+pub(crate) struct Underway {
+    balance: Arc<Balance>,
     node: NodeId,
     count: u64,
     sent: Instant,
@@ -63,10 +64,10 @@ impl Balance {
     }
 
     /// Requests are sent to the node now.
-    pub(crate) fn begin(&self, node: NodeId, count: usize) -> Underway<'_> {
+    pub(crate) fn begin(self: &Arc<Self>, node: NodeId, count: usize) -> Underway {
         let count = count as u64;
         self.nodes.entry(node).or_default().in_flight.fetch_add(count, Ordering::Relaxed);
-        Underway { balance: self, node, count, sent: Instant::now() }
+        Underway { balance: Arc::clone(self), node, count, sent: Instant::now() }
     }
 
     /// The node could not answer a read, since it holds no lease.
@@ -89,7 +90,7 @@ impl Balance {
     }
 }
 
-impl Underway<'_> {
+impl Underway {
     /// A read among them was answered just now.
     pub(crate) fn answered(&self) {
         let took = u64::try_from(self.sent.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
@@ -105,7 +106,7 @@ impl Underway<'_> {
     }
 }
 
-impl Drop for Underway<'_> {
+impl Drop for Underway {
     fn drop(&mut self) {
         if let Some(load) = self.balance.nodes.get(&self.node) {
             load.in_flight.fetch_sub(self.count, Ordering::Relaxed);
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_waits_and_what_was_lost_counts() {
-        let balance = Balance::new();
+        let balance = Arc::new(Balance::new());
         assert_eq!(balance.cost(NodeId(1)), 0, "unknown: worth a try");
         let underway = balance.begin(NodeId(1), 3);
         assert_eq!(balance.cost(NodeId(1)), 4);

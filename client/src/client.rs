@@ -12,14 +12,14 @@ use tokio::time::Instant;
 
 use crate::builder::ClientBuilder;
 use crate::config::Config;
-use crate::core::Core;
+use crate::core::{Answers, Core};
 use crate::error::{Error, Result};
 use crate::request::{Cmd, Del, Exists, Expire, Get, Incr, MGet, MSet, Persist, Scan, Set, Ttl};
 use crate::session::{Ledger, Session};
 use crate::topology::Topology;
 use crate::transport::Transport;
 use crate::watcher::Watcher;
-use crate::{ClientStats, Key, Kind, Options, RequestId, Target, Value};
+use crate::{Ask, ClientStats, Key, Kind, Options, RequestId, Target, Value};
 
 /// A handle to a cluster. Cloning is cheap; clones share connections, topology, limits and budgets, so one per process is enough.
 ///
@@ -238,6 +238,18 @@ impl Client {
         options: Options,
     ) -> Vec<Result<Reply>> {
         self.core().execute_in_order(target.into(), commands, options, self.session.as_ref()).await
+    }
+
+    /// Runs requests for slots, all at once, and hands out the answers as they come: what one reader of a pipeline has to ask, in one
+    /// call. They are sent before this returns, those for one node in as few frames as there can be.
+    ///
+    /// Requests for one slot of which any is a write are executed in their order, each seeing what those before it did, as by
+    /// [`Client::execute_in_order`]; all others at the same time. Each has its own result, and one that has to be tried again holds up
+    /// none but those for its slot. Dropping the answers lets go of all requests that are not answered.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn execute_together(&self, asks: Vec<Ask>, options: Options) -> Answers {
+        self.core().execute_together(asks, options, self.session.as_ref())
     }
 
     /// An identity for a write to `key`, to be stored before the write is made. Making the write again under the same identity,

@@ -1,9 +1,11 @@
 //! Runs requests: asks [`attempt`](crate::attempt) what to do, does it, and brings back what became of it.
 
 mod run;
+mod sorting;
+mod together;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,15 +13,17 @@ use simplekv_types::{Failure, GroupTime, ReadPolicy, Reply, Seq};
 use smallvec::smallvec;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tower::retry::budget::TpsBudget;
 use tracing::debug;
 
+use crate::airborne::Airborne;
 use crate::attempt::{Access, Plan};
 use crate::balance::Balance;
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lane::Surroundings;
 use crate::listener::Listener;
+use crate::parcel::Packing;
 use crate::pool::{Bounds, Places, Pool};
 use crate::sequence::{Sequence, WriteNumber};
 use crate::session::{Answered, Floor, Ledger};
@@ -30,6 +34,7 @@ use crate::topology::{Topology, process_millis};
 use crate::transport::Transport;
 use crate::{Kind, Options, RequestId, Target};
 use run::Request;
+pub use together::Answers;
 
 /// Everything the clones of a client share.
 pub(crate) struct Core {
@@ -40,8 +45,11 @@ pub(crate) struct Core {
     pub(crate) listener: Listener,
     sequence: Arc<Sequence>,
     flights: Arc<Flights>,
-    balance: Balance,
-    budget: TpsBudget,
+    airborne: Arc<Airborne>,
+    balance: Arc<Balance>,
+    budget: Budget,
+    /// Of the next parcel.
+    parcels: AtomicU64,
     in_flight: Arc<AtomicUsize>,
     /// Lets nobody in.
     is_closed: AtomicBool,
@@ -80,9 +88,10 @@ impl Core {
             listener,
             sequence: Sequence::new(simplekv_types::ClientId(rand::random())),
             flights: Arc::default(),
-            balance: Balance::new(),
-            // A fifth of the requests, and ten a second: enough for redirects gone wrong, too little for a storm.
-            budget: TpsBudget::new(Duration::from_secs(10), 10, 0.2),
+            airborne: Airborne::new(),
+            balance: Arc::new(Balance::new()),
+            budget: Budget::new(),
+            parcels: AtomicU64::new(1),
             in_flight: Arc::default(),
             is_closed: AtomicBool::new(false),
             is_ended: AtomicBool::new(false),
@@ -103,7 +112,7 @@ impl Core {
         let policy = self.policy(&options, session);
         let result = match self.admit(1) {
             Ok(_places) => match self.may_share(kind, target, policy, &options, session) {
-                Some(rule) => self.share(FlightKey { target, policy, args }, rule, options.lane, session).await,
+                Some(rule) => self.share(FlightKey::new(target, policy, args), rule, options.lane, session).await,
                 None => {
                     let request = self.request(target, args, kind, &options, floor(session), policy);
                     self.run_alone(request, options.lane).await
@@ -279,12 +288,20 @@ impl Core {
                 (Access::Write(id), write)
             }
         };
+        Request::new(self.plan(access, target, options), args, write, floor)
+    }
+
+    fn plan(&self, access: Access, target: Target, options: &Options) -> Plan {
         let total = options.timeout.unwrap_or(self.config.timeouts.total);
         // Without a second attempt the first may take all the time there is.
         let attempt = if options.retry { self.config.timeouts.attempt.min(total) } else { total };
         let refusals_max = self.config.refusals_max;
-        let plan = Plan { access, target, retry: options.retry, refusals_max, total, attempt, spread: false };
-        Request::new(plan, args, write, floor)
+        Plan { access, target, retry: options.retry, refusals_max, total, attempt, spread: false }
+    }
+
+    /// A parcel for so many operations and about so many bytes.
+    fn packing(&self, operations: usize, bytes: usize) -> Packing {
+        Packing::new(self.parcels.fetch_add(1, Ordering::Relaxed), operations, bytes)
     }
 
     /// The identity of a write; `None` if it needs none because it is never repeated.

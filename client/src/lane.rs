@@ -6,21 +6,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use simplekv_types::{ClientId, GroupTime, limits};
-use smallvec::SmallVec;
-use tokio::sync::{mpsc, oneshot};
+use simplekv_proto::{OpReply, ReplyFrame, RequestFrame};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::debug;
 
 use crate::backoff::Backoff;
 use crate::error::TransportError;
+use crate::inbox::{Courier, Delivery};
+use crate::parcel::Parcel;
 use crate::session::Answered;
 use crate::slot_cache::SlotCache;
 use crate::stats::Stats;
-use crate::transport::{Frame, LaneLink, ReplyFrame, Transport, WireOp};
+use crate::transport::{LaneLink, Transport};
 
 /// Most operations in a frame.
 const FRAME_OPS_MAX: usize = 256;
@@ -30,78 +31,6 @@ const FRAME_BYTES_MAX: usize = 256 << 10;
 
 /// How often to look for abandoned requests while nothing leaves.
 const TIDY_INTERVAL: Duration = Duration::from_millis(100);
-
-/// One request on its way to a node.
-#[derive(Debug)]
-pub(crate) struct Op {
-    /// `id` is given by the lane.
-    pub(crate) wire: WireOp,
-    pub(crate) client: ClientId,
-    /// The most bytes it takes in a frame.
-    pub(crate) bytes: usize,
-    pub(crate) passage: Arc<Passage>,
-    pub(crate) waiter: oneshot::Sender<Delivery>,
-}
-
-impl Op {
-    /// Tells that it was not sent, unless its caller has taken it back.
-    fn return_unsent(self, delivery: Delivery) {
-        if self.passage.withdraw() {
-            let _ = self.waiter.send(delivery);
-        }
-    }
-}
-
-/// Whether a request has left. Shared between the lane, which sends it, and the caller, who may take it back before.
-#[derive(Debug, Default)]
-pub(crate) struct Passage(AtomicU8);
-
-const WAITING: u8 = 0;
-const SENT: u8 = 1;
-const WITHDRAWN: u8 = 2;
-
-impl Passage {
-    /// Takes the request back. `false`: it has left and may have reached the node.
-    pub(crate) fn withdraw(&self) -> bool {
-        self.settle(WITHDRAWN)
-    }
-
-    fn depart(&self) -> bool {
-        self.settle(SENT)
-    }
-
-    /// The two ends race; exactly one wins.
-    fn settle(&self, state: u8) -> bool {
-        self.0.compare_exchange(WAITING, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-}
-
-/// What a lane brings back.
-#[derive(Debug)]
-pub(crate) enum Delivery {
-    Replied {
-        answered: Answered,
-        group_time: GroupTime,
-    },
-    /// The stream could not be opened, or ended.
-    Lost {
-        sent: bool,
-        error: TransportError,
-    },
-    /// Answered, but nobody can read the answer.
-    Unreadable(TransportError),
-    /// Not sent: those handed over with it filled the frame.
-    Held,
-    /// Not sent: the node takes no frame of this size.
-    TooLarge {
-        size: usize,
-        limit: usize,
-    },
-}
-
-/// Requests that are handed over together, travel in one frame and are executed in this order. Almost always one. What does not fit
-/// into one frame is held back.
-pub(crate) type Parcel = SmallVec<[Op; 1]>;
 
 /// The queue into a lane. The task behind it ends when all of these are gone and nothing is in flight.
 #[derive(Debug)]
@@ -131,7 +60,6 @@ impl Lane {
             queue: waiting,
             waiting: Vec::new(),
             in_flight: HashMap::default(),
-            next_id: 1,
             is_down: Arc::clone(&is_down),
         };
         tokio::spawn(task.run());
@@ -148,21 +76,14 @@ impl Lane {
     }
 }
 
-struct InFlight {
-    /// `None` if it is not a write with an identity.
-    attempt: Option<u32>,
-    waiter: oneshot::Sender<Delivery>,
-}
-
 struct Task {
     address: Arc<str>,
     surroundings: Surroundings,
     queue: mpsc::Receiver<Parcel>,
     /// Taken from the queue, not yet packed.
     waiting: Vec<Parcel>,
-    /// Sent on the present stream, not yet answered.
-    in_flight: HashMap<u64, InFlight, foldhash::fast::FixedState>,
-    next_id: u64,
+    /// Sent on the present stream, not yet answered, by the parcel's number.
+    in_flight: HashMap<u64, Courier, foldhash::fast::FixedState>,
     is_down: Arc<AtomicBool>,
 }
 
@@ -201,9 +122,9 @@ impl Task {
         while let Ok(parcel) = self.queue.try_recv() {
             self.waiting.push(parcel);
         }
-        self.waiting.retain(|parcel| parcel.iter().any(|op| !op.waiter.is_closed()));
+        self.waiting.retain(|parcel| !parcel.is_abandoned());
         if self.queue.is_closed() {
-            self.in_flight.retain(|_, request| !request.waiter.is_closed());
+            self.in_flight.retain(|_, courier| !courier.is_closed());
         }
     }
 
@@ -222,7 +143,7 @@ impl Task {
                 // Replies first: they free what the others wait for, and an unread stream of replies would stop the node.
                 biased;
                 frame = futures::StreamExt::next(&mut replies) => match frame {
-                    Some(Ok(frame)) => self.deliver(frame),
+                    Some(Ok(frame)) => if let Err(error) = self.deliver(&frame) { return Some(error) },
                     Some(Err(error)) => return Some(error),
                     None => return Some(self.error("the node closed the stream")),
                 },
@@ -240,93 +161,89 @@ impl Task {
     }
 
     /// A frame of what waits, in order. `None` if nothing of it is to be sent.
-    fn pack(&mut self, bytes_max: usize) -> Option<Frame> {
+    fn pack(&mut self, bytes_max: usize) -> Option<RequestFrame> {
         while self.waiting.len() < FRAME_OPS_MAX {
             let Ok(parcel) = self.queue.try_recv() else { break };
             self.waiting.push(parcel);
         }
-        let client = self.waiting.first()?.first()?.client;
-        let room = bytes_max.saturating_sub(Frame::HEAD_BYTES);
+        let client = self.waiting.first()?.client;
+        let room = Parcel::room(bytes_max);
         let (mut taken, mut count, mut bytes) = (0, 0, 0);
         for parcel in &self.waiting {
             count += parcel.len();
-            bytes += parcel.iter().map(|op| op.bytes).sum::<usize>();
+            bytes += parcel.bytes();
             // The frame has one client's id; a write under a foreign one travels in a frame of its own.
-            let is_ours = parcel.iter().all(|op| op.client == client);
+            let is_ours = parcel.client == client;
             if taken > 0 && (count > FRAME_OPS_MAX || bytes > FRAME_BYTES_MAX.min(room) || !is_ours) {
                 break;
             }
             taken += 1;
         }
-        let mut ops = Vec::with_capacity(count);
-        let (mut bytes, mut is_full) = (0, false);
-        for op in self.waiting.drain(..taken).flatten() {
-            if op.waiter.is_closed() {
-                continue;
-            }
-            if op.bytes > room {
-                let size = op.bytes;
-                op.return_unsent(Delivery::TooLarge { size, limit: room });
-                continue;
-            }
-            is_full |= ops.len() == limits::FRAME_OPS_MAX || bytes + op.bytes > room;
-            if is_full {
-                op.return_unsent(Delivery::Held);
-                continue;
-            }
-            if !op.passage.depart() {
-                continue;
-            }
-            bytes += op.bytes;
-            let Op { mut wire, waiter, .. } = op;
-            wire.id = self.next_id;
-            self.next_id += 1;
-            let attempt = wire.dedupe.map(|dedupe| dedupe.attempt);
-            self.in_flight.insert(wire.id, InFlight { attempt, waiter });
-            ops.push(wire);
+        self.forget_abandoned(taken);
+        let version = self.surroundings.slots.load().slot_map_version();
+        let mut frame = RequestFrame::new(bytes::Bytes::copy_from_slice(&client.0.to_be_bytes()), version.0);
+        let mut loaded = 0;
+        for parcel in self.waiting.drain(..taken) {
+            self.in_flight.extend(parcel.load(room, &mut frame, &mut loaded));
         }
-        self.forget_abandoned();
-        if ops.is_empty() {
+        if frame.is_empty() {
             return None;
         }
         self.surroundings.stats.frames.increment();
-        self.surroundings.stats.ops.add(ops.len() as u64);
-        Some(Frame { client, map_version: self.surroundings.slots.load().slot_map_version(), ops })
+        self.surroundings.stats.ops.add(frame.len() as u64);
+        Some(frame)
     }
 
     /// A node that keeps the stream but never answers some requests must not make the table grow for ever.
-    fn forget_abandoned(&mut self) {
-        if self.in_flight.len() == self.in_flight.capacity() {
-            self.in_flight.retain(|_, request| !request.waiter.is_closed());
+    fn forget_abandoned(&mut self, more: usize) {
+        if self.in_flight.len() + more > self.in_flight.capacity() {
+            self.in_flight.retain(|_, courier| !courier.is_closed());
         }
     }
 
-    fn deliver(&mut self, frame: ReplyFrame) {
-        for answer in frame.replies {
-            let Some(request) = self.in_flight.remove(&answer.id) else { continue };
-            // Only the newest attempt's answer counts. An earlier attempt had a number of its own, so one that comes under this number
-            // is the node's error; nothing is known then, and the attempt times out.
-            if request.attempt.is_none_or(|attempt| attempt == answer.attempt) {
-                let delivery = match answer.reply {
-                    Ok(reply) => {
-                        let answered = Answered { reply, seen: answer.seen };
-                        Delivery::Replied { answered, group_time: answer.group_time }
+    /// # Errors
+    /// What came is no frame of replies. Those that could be read were delivered.
+    fn deliver(&mut self, frame: &ReplyFrame) -> Result<(), TransportError> {
+        let Self { address, in_flight, .. } = self;
+        let error = |reason: String| TransportError { address: Arc::clone(address), reason: Arc::from(reason) };
+        let delivery = |reply: OpReply| match reply.reply {
+            Ok(value) => {
+                let answered = Answered { reply: value, seen: reply.seen };
+                Delivery::Replied { answered, group_time: reply.group_time, attempt: reply.attempt }
+            }
+            Err(reason) => Delivery::Unreadable(error(format!("unreadable answer: {reason}"))),
+        };
+        let mut broken = None;
+        let mut replies =
+            frame.replies().map_while(|reply| reply.map_err(|reason| broken = Some(reason)).ok()).peekable();
+        while let Some(first) = replies.peek() {
+            // The answers to one parcel stand together.
+            let (number, _) = Parcel::address(first.id);
+            let of_parcel = std::iter::from_fn(|| {
+                let reply = replies.next_if(|reply| Parcel::address(reply.id).0 == number)?;
+                Some((Parcel::address(reply.id).1, delivery(reply)))
+            });
+            match in_flight.get(&number) {
+                // The caller may have gone away; then the answers are nobody's.
+                None => of_parcel.for_each(drop),
+                Some(courier) => {
+                    if courier.bring(of_parcel) {
+                        in_flight.remove(&number);
                     }
-                    Err(reason) => Delivery::Unreadable(self.error(&format!("unreadable answer: {reason}"))),
-                };
-                // The caller may have gone away; then the answer is nobody's.
-                let _ = request.waiter.send(delivery);
+                }
             }
         }
+        drop(replies);
         self.surroundings.slots.request_version(frame.topology_version);
+        broken.map_or(Ok(()), |reason| Err(self.error(&reason.to_string())))
     }
 
     fn fail_in_flight(&mut self, error: Option<TransportError>) {
         let Some(error) = error else { return };
         self.set_down(true);
         debug!(address = %self.address, reason = %error.reason, in_flight = self.in_flight.len(), "lane lost");
-        for (_, request) in self.in_flight.drain() {
-            let _ = request.waiter.send(Delivery::Lost { sent: true, error: error.clone() });
+        for (_, courier) in self.in_flight.drain() {
+            courier.bring_everywhere(|| Delivery::Lost { sent: true, error: error.clone() });
         }
     }
 
@@ -336,8 +253,8 @@ impl Task {
         debug!(address = %self.address, reason = %error.reason, "cannot open a lane");
         let end = Instant::now() + self.surroundings.backoff.draw(failures);
         loop {
-            for op in self.waiting.drain(..).flatten() {
-                op.return_unsent(Delivery::Lost { sent: false, error: error.clone() });
+            for parcel in self.waiting.drain(..) {
+                parcel.return_unsent(|| Delivery::Lost { sent: false, error: error.clone() });
             }
             let more = self.queue.recv_many(&mut self.waiting, FRAME_OPS_MAX);
             match tokio::time::timeout_at(end, more).await {

@@ -62,22 +62,27 @@
 //! not an error. What remains is an [`Error`] that says what happened. For a write one question matters most, and
 //! [`Error::may_have_applied`] answers it: only [`Error::OutcomeUnknown`] and [`Error::Partial`] leave a doubt.
 
+mod airborne;
+mod ask;
 mod asking;
 mod atomic;
 mod attempt;
 mod backoff;
 mod balance;
 mod batch;
+mod budget;
 mod builder;
 mod channels;
 mod client;
 mod config;
 mod core;
 mod error;
+mod inbox;
 mod key;
 mod lane;
 mod listener;
 mod options;
+mod parcel;
 mod pool;
 mod pushed;
 mod request;
@@ -97,6 +102,8 @@ mod views;
 mod waiting;
 mod watcher;
 
+pub use crate::core::Answers;
+pub use ask::Ask;
 pub use atomic::{Atomic, Outcome};
 pub use backoff::Backoff;
 pub use batch::Batch;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use simplekv_types::NodeId;
 
-use crate::lane::{Lane, Parcel, Surroundings};
+use crate::lane::{Lane, Surroundings};
+use crate::parcel::Parcel;
 use crate::topology::{Node, Topology};
 
 /// Bounds of what is in flight.
@@ -44,6 +45,15 @@ impl Places {
         let places = Self { count: Arc::clone(count), taken: wanted };
         // Dropping the places gives the surplus back.
         (before + wanted <= limit).then_some(places)
+    }
+}
+
+impl Places {
+    /// Parts with so many of them.
+    pub(crate) fn split(&mut self, count: usize) -> Self {
+        let count = count.min(self.taken);
+        self.taken -= count;
+        Self { count: Arc::clone(&self.count), taken: count }
     }
 }
 

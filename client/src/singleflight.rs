@@ -5,8 +5,9 @@
 //! flights, the current one in the air and the next one, which collects whoever comes meanwhile and leaves when the current one
 //! lands. A hot key thus costs one request per round trip, however many ask for it.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,11 +22,50 @@ use crate::error::{Error, Result};
 use crate::session::Answered;
 
 /// What makes two reads identical. The policy is part of it: answers are never shared between different promises.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FlightKey {
+    /// Of the others: computed once, however often the flight is looked up.
+    hash: u64,
     pub(crate) target: Target,
     pub(crate) policy: ReadPolicy,
     pub(crate) args: Arc<[Bytes]>,
+}
+
+impl FlightKey {
+    pub(crate) fn new(target: Target, policy: ReadPolicy, args: Arc<[Bytes]>) -> Self {
+        Self { hash: flight_hash(target, policy, &args), target, policy, args }
+    }
+}
+
+/// A hash of what makes two reads identical.
+pub(crate) fn flight_hash(target: Target, policy: ReadPolicy, args: &[Bytes]) -> u64 {
+    /// Nobody outside can choose keys whose hashes collide.
+    static SEED: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
+    SEED.hash_one((target, policy, args))
+}
+
+impl Hash for FlightKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes a key's own hash for its hash.
+#[derive(Debug, Default)]
+struct Known(u64);
+
+impl Hasher for Known {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key is one number to its hasher")
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Which flights a read may join.
@@ -99,7 +139,7 @@ pub(crate) enum Flight {
 /// The flights of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    keys: DashMap<FlightKey, Pair, foldhash::fast::RandomState>,
+    keys: DashMap<FlightKey, Pair, BuildHasherDefault<Known>>,
     /// Number of the next flight, of whatever key.
     numbers: AtomicU64,
 }

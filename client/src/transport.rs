@@ -1,4 +1,6 @@
 //! How frames reach a node: the one seam between the client and a wire.
+//!
+//! Frames are the contract's own: their operations and replies are written and read in place.
 
 pub(crate) mod grpc;
 pub(crate) mod wire;
@@ -9,7 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use futures::future::BoxFuture;
-use simplekv_types::{ClientId, Dedupe, GroupId, GroupTime, Naming, Position, ReadPolicy, Reply, SlotMapVersion};
+use simplekv_proto::{ReplyFrame, RequestFrame};
+use simplekv_types::{Naming, Position, Reply};
 use tokio::sync::mpsc;
 
 use crate::error::TransportError;
@@ -32,7 +35,7 @@ pub(crate) trait Transport: Send + Sync + 'static {
 
 /// An open lane: a stream of frames to a node and one of replies back. Dropping both ends closes it.
 pub(crate) struct LaneLink {
-    pub(crate) frames: mpsc::Sender<Frame>,
+    pub(crate) frames: mpsc::Sender<RequestFrame>,
     /// The greatest frame the node takes, in bytes.
     pub(crate) frame_bytes_max: usize,
     pub(crate) replies: Pin<Box<dyn Stream<Item = Result<ReplyFrame, TransportError>> + Send>>,
@@ -111,61 +114,4 @@ pub(crate) enum Update {
     Changed(Topology),
     /// What has become different since the last update, or since the version that the watch began with.
     Differs(Difference),
-}
-
-/// Operations that travel together.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) client: ClientId,
-    pub(crate) map_version: SlotMapVersion,
-    pub(crate) ops: Vec<WireOp>,
-}
-
-impl Frame {
-    /// The most bytes it takes without its operations.
-    pub(crate) const HEAD_BYTES: usize = 32;
-}
-
-/// One operation as a node gets it.
-#[derive(Clone, Debug)]
-pub(crate) struct WireOp {
-    pub(crate) id: u64,
-    pub(crate) args: Arc<[Bytes]>,
-    pub(crate) read: ReadPolicy,
-    pub(crate) dedupe: Option<Dedupe>,
-    pub(crate) timeout_ms: u32,
-    /// For commands without keys.
-    pub(crate) group: Option<GroupId>,
-    /// What a read must not be older than.
-    pub(crate) seen: Option<Position>,
-}
-
-impl WireOp {
-    /// The most bytes it takes in a frame.
-    pub(crate) fn frame_bytes(&self) -> usize {
-        // More than all its numbers take; and the tag and length of an argument.
-        const NUMBERS: usize = 192;
-        const AROUND_ARGUMENT: usize = 6;
-        NUMBERS + self.args.iter().map(|arg| AROUND_ARGUMENT + arg.len()).sum::<usize>()
-    }
-}
-
-/// Replies that arrived together.
-#[derive(Debug)]
-pub(crate) struct ReplyFrame {
-    pub(crate) replies: Vec<OpReply>,
-    /// The topology version the node knows.
-    pub(crate) topology_version: u64,
-}
-
-/// The reply to one operation.
-#[derive(Debug)]
-pub(crate) struct OpReply {
-    pub(crate) id: u64,
-    /// Or why it cannot be read.
-    pub(crate) reply: Result<Reply, Arc<str>>,
-    pub(crate) group_time: GroupTime,
-    pub(crate) attempt: u32,
-    /// Where it was read or written.
-    pub(crate) seen: Option<Position>,
 }

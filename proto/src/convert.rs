@@ -36,12 +36,21 @@ pub enum Malformed {
         /// What it should be.
         expected: &'static str,
     },
+    /// The bytes are no message of the kind.
+    #[error("{0}")]
+    Encoding(String),
     /// Values are nested deeper than any reply is.
     #[error("values are nested more than {0} deep")]
     TooDeep(usize),
     /// What should be a session token is none.
     #[error(transparent)]
     Token(#[from] simplekv_types::InvalidToken),
+}
+
+impl From<prost::DecodeError> for Malformed {
+    fn from(error: prost::DecodeError) -> Self {
+        Self::Encoding(error.to_string())
+    }
 }
 
 fn id128(field: &'static str, bytes: &[u8]) -> Result<u128, Malformed> {

@@ -4,22 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use simplekv_types::{Dedupe, GroupId, NodeId, Position, ReadPolicy, Reply};
+use simplekv_proto::Manner;
+use simplekv_types::{Dedupe, GroupId, GroupTime, NodeId, Position, ReadPolicy, Reply, Seq, Slot};
 use smallvec::SmallVec;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tower::retry::budget::Budget;
 
 use super::{Core, Write};
-use crate::Target;
 use crate::attempt::{self, Access, Action, Draw, Outcome, Plan, Progress, Sign, Time};
 use crate::balance::Underway;
 use crate::error::{Error, Result};
-use crate::lane::{Delivery, Op, Parcel, Passage};
+use crate::inbox::{Inbox, Returned, Verdict};
 use crate::pool::Places;
 use crate::session::{Answered, Floor};
 use crate::topology::{Topology, process_millis};
-use crate::transport::WireOp;
+use crate::{RequestId, Target};
 
 /// Requests for one target that are executed in this order. Almost always one.
 pub(super) type Requests = SmallVec<[Request; 1]>;
@@ -46,9 +44,10 @@ enum Stage {
         attempt: u32,
         timeout: Duration,
     },
+    /// On its way, in this place of its parcel, under this number if it has an identity.
     Away {
-        delivery: oneshot::Receiver<Delivery>,
-        passage: Arc<Passage>,
+        place: usize,
+        attempt: Option<u32>,
     },
     Done(Result<Reply>),
 }
@@ -56,7 +55,7 @@ enum Stage {
 /// What was begun after the outcomes of the latest attempts.
 enum Begun {
     Finished,
-    Sent { to: NodeId, places: Places, timeout: Duration },
+    Sent { to: NodeId, places: Places, inbox: Inbox, timeout: Duration },
     Full,
     Paused(Pause),
 }
@@ -80,6 +79,29 @@ impl Request {
         self
     }
 
+    /// A request like this one, sent with the same attempt, of which this came back.
+    pub(super) fn likewise(&self, slot: Slot, args: Arc<[Bytes]>, write: Option<Write>, verdict: Verdict) -> Self {
+        let Verdict { outcome, seen, .. } = verdict;
+        let (floor, progress) = (self.floor.clone(), self.progress.clone());
+        let (plan, follows_writes) = (Plan { target: Target::Slot(slot), ..self.plan }, self.follows_writes);
+        Self { plan, args, write, floor, follows_writes, progress, stage: Stage::Back(outcome), seen }
+    }
+
+    /// The same write under another number.
+    pub(super) fn numbered(mut self, seq: Seq) -> Self {
+        if let Access::Write(Some(id)) = &mut self.plan.access {
+            id.seq = seq;
+        }
+        self
+    }
+
+    /// A read in a row with this write: it goes where the write goes, and sees what was done before it.
+    pub(super) fn beside(&self, plan: Plan, floor: Floor) -> Self {
+        let mut read = Self { progress: self.progress.clone(), ..Self::new(plan, Arc::default(), None, floor) };
+        read.follow_the_writes();
+        read
+    }
+
     fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Done(_))
     }
@@ -101,6 +123,10 @@ impl Request {
     /// Ends it, whatever would have followed.
     fn abandon(&mut self, last: Error) {
         self.stage = Stage::Done(Err(attempt::abandon(&self.plan, &self.progress, last)));
+    }
+
+    pub(super) fn request_id(&self) -> Option<RequestId> {
+        self.plan.access.request_id()
     }
 
     pub(super) fn is_write(&self) -> bool {
@@ -132,6 +158,27 @@ impl Request {
         }
     }
 
+    /// How an attempt asks; `group` is who is asked.
+    pub(super) fn manner(&self, group: Option<GroupId>, attempt: u32, timeout: Duration) -> Manner {
+        let (read, seen) = self.demand(group);
+        let dedupe = self.plan.access.request_id().zip(self.write.as_ref()).map(|(id, write)| Dedupe {
+            seq: id.seq,
+            ack_below: write.ack_below,
+            deadline: id.deadline,
+            attempt: write.attempts_before + attempt,
+        });
+        Manner {
+            read,
+            dedupe,
+            timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+            group: match self.plan.target {
+                Target::Slot(_) => None,
+                Target::Group(group) => Some(group),
+            },
+            seen,
+        }
+    }
+
     /// Whether a replica that cannot answer it is no good for most other reads either.
     fn asks_for_little(&self) -> bool {
         !matches!(self.plan.access, Access::Read(ReadPolicy::Bounded { .. }))
@@ -145,21 +192,13 @@ impl Request {
         }
     }
 
-    /// Waits for the answer to the present attempt.
-    async fn come_back(&mut self, until: Instant) -> Option<simplekv_types::GroupTime> {
-        let Stage::Away { delivery, passage } = &mut self.stage else { return None };
-        let (outcome, time) = match tokio::time::timeout_at(until, delivery).await {
-            Ok(Ok(Delivery::Replied { answered, group_time })) => {
-                self.seen = answered.seen;
-                (Outcome::Answered(answered.reply), Some(group_time))
-            }
-            Ok(Ok(Delivery::Lost { sent, error })) => (Outcome::Lost { sent, error }, None),
-            Ok(Ok(Delivery::Unreadable(error))) => (Outcome::Unreadable(error), None),
-            Ok(Ok(Delivery::Held)) => (Outcome::Held, None),
-            Ok(Ok(Delivery::TooLarge { size, limit })) => (Outcome::TooLarge { size, limit }, None),
-            // No answer in time; or the lane's task is gone because the runtime is shutting down.
-            Err(_) | Ok(Err(_)) => (Outcome::TimedOut { sent: !passage.withdraw() }, None),
-        };
+    /// Takes what came back of the present attempt.
+    fn come_back(&mut self, returned: &mut Returned) -> Option<GroupTime> {
+        let Stage::Away { place, attempt } = self.stage else { return None };
+        let Verdict { outcome, time, seen } = returned.take(place, attempt);
+        if time.is_some() {
+            self.seen = seen;
+        }
         self.stage = Stage::Back(outcome);
         time
     }
@@ -167,8 +206,17 @@ impl Request {
 
 impl Core {
     /// Runs requests for one target to their ends.
-    pub(super) async fn run(&self, mut requests: Requests, lane: Option<usize>) -> SmallVec<[Result<Answered>; 1]> {
-        let began = Instant::now();
+    pub(super) async fn run(&self, requests: Requests, lane: Option<usize>) -> SmallVec<[Result<Answered>; 1]> {
+        self.run_on(requests, lane, Instant::now()).await
+    }
+
+    /// Runs requests that were begun some time ago, and may have been sent, to their ends.
+    pub(super) async fn run_on(
+        &self,
+        mut requests: Requests,
+        lane: Option<usize>,
+        began: Instant,
+    ) -> SmallVec<[Result<Answered>; 1]> {
         loop {
             match self.begin(&mut requests, lane, began) {
                 Begun::Finished => break,
@@ -178,11 +226,12 @@ impl Core {
                         request.stage = Stage::Back(Outcome::Full { what });
                     });
                 }
-                Begun::Sent { to, places, timeout } => {
+                Begun::Sent { to, places, inbox, timeout } => {
                     let until = Instant::now() + timeout;
                     let underway = self.balance.begin(to, requests.len());
+                    let mut returned = inbox.empty_at(until).await;
                     for request in &mut requests {
-                        if let Some(time) = request.come_back(until).await {
+                        if let Some(time) = request.come_back(&mut returned) {
                             self.observe(request.plan.target, time);
                         }
                         self.judge(to, &underway, request);
@@ -201,6 +250,17 @@ impl Core {
             _ => unreachable!("all are done"),
         });
         results.collect()
+    }
+
+    /// Decides about the first attempt of a request and of all like it. `None` if it cannot be made right now.
+    pub(super) fn depart(&self, request: &mut Request, topology: &Topology) -> Option<(NodeId, Duration)> {
+        let mut time = Time { elapsed: Duration::ZERO, millis: process_millis(), budget: &mut || self.withdraw() };
+        let draw = Draw { dice: rand::random(), cost: &|node| self.balance.cost(node), zone: &self.config.zone };
+        let Request { plan, progress, .. } = request;
+        match attempt::decide(plan, progress, Outcome::Ready, topology, &mut time, draw) {
+            Action::Send { to, timeout, .. } => Some((to, timeout)),
+            Action::Pause { .. } | Action::Finish(_) => None,
+        }
     }
 
     async fn pause(&self, plan: &Plan, pause: Pause, began: Instant) {
@@ -279,62 +339,30 @@ impl Core {
     fn send(&self, requests: &mut Requests, topology: &Topology, to: NodeId, lane: Option<usize>) -> Begun {
         let node = topology.node(to).expect("attempts go to nodes of the topology");
         let mut longest = Duration::ZERO;
-        let mut parcel = Parcel::new();
+        let (mut packing, mut client) = (self.packing(requests.len(), 0), self.sequence.client());
         for request in requests {
             if let Stage::Leaving { attempt, timeout } = request.stage {
                 // All go where the first goes, whatever was drawn for them.
                 request.progress.asked = Some(to);
                 longest = longest.max(timeout);
-                let (waiter, delivery) = oneshot::channel();
-                let passage = Arc::new(Passage::default());
                 let group = topology.group_of(request.plan.target).map(|group| group.id);
-                let demand = request.demand(group);
-                parcel.push(self.op(request, attempt, timeout, demand, waiter, Arc::clone(&passage)));
-                request.stage = Stage::Away { delivery, passage };
+                let manner = request.manner(group, attempt, timeout);
+                if let Some(id) = request.plan.access.request_id() {
+                    client = id.client;
+                }
+                let place = packing.push(&request.args, &manner);
+                request.stage = Stage::Away { place, attempt: manner.dedupe.map(|dedupe| dedupe.attempt) };
             }
         }
+        let (parcel, _, inbox) = packing.seal(client);
         match self.pool.submit(node, lane, parcel) {
-            Some(places) => Begun::Sent { to, places, timeout: longest },
+            Some(places) => Begun::Sent { to, places, inbox, timeout: longest },
             None => Begun::Full,
         }
     }
 
-    fn op(
-        &self,
-        request: &Request,
-        attempt: u32,
-        timeout: Duration,
-        (read, seen): (ReadPolicy, Option<Position>),
-        waiter: oneshot::Sender<Delivery>,
-        passage: Arc<Passage>,
-    ) -> Op {
-        let Request { plan, args, write, .. } = request;
-        let id = plan.access.request_id();
-        let dedupe = id.zip(write.as_ref()).map(|(id, write)| Dedupe {
-            seq: id.seq,
-            ack_below: write.ack_below,
-            deadline: id.deadline,
-            attempt: write.attempts_before + attempt,
-        });
-        let wire = WireOp {
-            id: 0,
-            args: Arc::clone(args),
-            read,
-            seen,
-            dedupe,
-            timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-            group: match plan.target {
-                Target::Slot(_) => None,
-                Target::Group(group) => Some(group),
-            },
-        };
-        let client = id.map_or(self.sequence.client(), |id| id.client);
-        let bytes = wire.frame_bytes();
-        Op { wire, client, bytes, passage, waiter }
-    }
-
     /// Takes from what came back of an attempt what it says about the node that was asked.
-    fn judge(&self, node: NodeId, underway: &Underway<'_>, request: &Request) {
+    pub(super) fn judge(&self, node: NodeId, underway: &Underway, request: &Request) {
         let Stage::Back(outcome) = &request.stage else { return };
         match outcome.sign() {
             Some(Sign::Answers) if !request.is_write() => underway.answered(),
@@ -350,7 +378,7 @@ impl Core {
             Outcome::Answered(Reply::Error(failure)) => {
                 self.slots.learn(failure);
             }
-            Outcome::Answered(_) => self.budget.deposit(),
+            Outcome::Answered(_) => self.budget.deposit(1),
             Outcome::Full { .. } => self.stats.overloaded.increment(),
             Outcome::Ready
             | Outcome::Lost { .. }

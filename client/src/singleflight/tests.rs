@@ -8,7 +8,7 @@ use super::*;
 
 fn key() -> FlightKey {
     let args = [Bytes::from_static(b"GET"), Bytes::from_static(b"hot")];
-    FlightKey { target: Target::Slot(Slot::MIN), policy: ReadPolicy::Linearizable, args: Arc::new(args) }
+    FlightKey::new(Target::Slot(Slot::MIN), ReadPolicy::Linearizable, Arc::new(args))
 }
 
 /// A register on the far side of a network: a read takes its value somewhere between being sent and being answered.

@@ -55,14 +55,13 @@ impl Grpc {
                 .max_decoding_message_size(LANE_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(LANE_MESSAGE_BYTES_MAX);
             let (frames, waiting) = mpsc::channel(FRAMES_WAITING);
-            let stream = client.call(ReceiverStream::new(waiting).map(wire::frame)).await;
+            let stream = client.call(ReceiverStream::new(waiting)).await;
             let response = stream.map_err(|status| lost(&address, status))?;
             let frame_bytes_max = frame_bytes_max(response.metadata());
             Ok((frames, frame_bytes_max, response.into_inner()))
         };
         let (frames, frame_bytes_max, replies) = within(self.connect * 2, &address, connect).await?;
-        let replies =
-            replies.map(move |frame| frame.map(wire::replies).map_err(|status| lost(&address, status))).boxed();
+        let replies = replies.map(move |frame| frame.map_err(|status| lost(&address, status))).boxed();
         Ok(LaneLink { frames, frame_bytes_max, replies })
     }
 

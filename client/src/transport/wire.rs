@@ -1,4 +1,4 @@
-//! Frames and topologies to and from their protobuf messages. Nothing that arrives is trusted.
+//! Topologies and what is listened to, to and from their protobuf messages. Nothing that arrives is trusted.
 
 use std::sync::Arc;
 
@@ -7,31 +7,11 @@ use simplekv_proto::v1;
 use simplekv_proto::v1::event::What;
 use simplekv_proto::v1::listen_request::Ask;
 use simplekv_types::{
-    Epoch, GroupId, GroupTime, Naming, NodeAddresses, NodeId, Position, Reply, Slot, SlotMapVersion, SlotRange,
+    Epoch, GroupId, GroupTime, Naming, NodeAddresses, NodeId, Reply, Slot, SlotMapVersion, SlotRange,
 };
 
-use super::{Frame, ListenAsk, ListenEvent, OpReply, ReplyFrame, Update, WireOp};
+use super::{ListenAsk, ListenEvent, Update};
 use crate::topology::{Difference, Group, Node, Topology, process_millis};
-
-pub(super) fn frame(frame: Frame) -> v1::RequestFrame {
-    v1::RequestFrame {
-        client_id: bytes::Bytes::copy_from_slice(&frame.client.0.to_be_bytes()),
-        map_version: frame.map_version.0,
-        ops: frame.ops.into_iter().map(op).collect(),
-    }
-}
-
-fn op(op: WireOp) -> v1::Op {
-    v1::Op {
-        id: op.id,
-        args: op.args.to_vec(),
-        read: op.dedupe.is_none().then(|| op.read.into()),
-        dedupe: op.dedupe.map(Into::into),
-        timeout_ms: op.timeout_ms,
-        seen: op.seen.map(Into::into),
-        group: op.group.map_or(0, |group| group.0),
-    }
-}
 
 pub(super) fn listen(ask: ListenAsk) -> v1::ListenRequest {
     let (id, ask) = match ask {
@@ -72,19 +52,6 @@ pub(super) fn event(event: v1::Event) -> (u64, ListenEvent) {
         Some(What::Ended(_)) | None => ListenEvent::Ended,
     };
     (event.id, what)
-}
-
-pub(super) fn replies(frame: v1::ReplyFrame) -> ReplyFrame {
-    let replies = frame.replies.into_iter().map(reply).collect();
-    ReplyFrame { replies, topology_version: frame.topology_version }
-}
-
-fn reply(wire: v1::OpReply) -> OpReply {
-    let value = wire.value.ok_or(Malformed::Missing("op_reply.value"));
-    let reply = value.and_then(Reply::try_from).map_err(|malformed| shared(malformed.to_string()));
-    // Without a position that can be read the answer is as good; the session only learns nothing of it.
-    let seen = wire.seen.and_then(|seen| Position::try_from(seen).ok());
-    OpReply { id: wire.id, reply, group_time: GroupTime(wire.group_time), attempt: wire.attempt, seen }
 }
 
 pub(crate) fn update(wire: v1::TopologyUpdate) -> Result<Update, Malformed> {
@@ -190,47 +157,5 @@ mod tests {
         let mut wire = valid();
         wire.cluster_id = bytes::Bytes::from_static(b"short");
         assert!(topology(wire).is_err());
-    }
-
-    #[test]
-    fn no_operation_takes_more_of_a_frame_than_it_says() {
-        use prost::Message;
-        use simplekv_types::{ClientId, Dedupe, Lineage, Lsn, ReadPolicy, Seq};
-
-        let millis = std::time::Duration::from_millis(u64::from(u32::MAX));
-        let (seq, deadline) = (Seq(u64::MAX), GroupTime(u64::MAX));
-        for (lens, dedupe) in [
-            (vec![0], None),
-            (vec![1; 1000], None),
-            (vec![3, 1 << 22], Some(Dedupe { seq, ack_below: seq, deadline, attempt: u32::MAX })),
-        ] {
-            let operation = WireOp {
-                id: u64::MAX,
-                args: lens.into_iter().map(|len| bytes::Bytes::from(vec![7; len])).collect(),
-                read: ReadPolicy::Session { wait: millis },
-                dedupe,
-                timeout_ms: u32::MAX,
-                group: Some(GroupId(u32::MAX)),
-                seen: Some(Position {
-                    group: GroupId(u32::MAX),
-                    slots: SlotMapVersion(u64::MAX),
-                    lineage: Lineage(u64::MAX),
-                    epoch: Epoch(u64::MAX),
-                    end: Lsn(u64::MAX),
-                }),
-            };
-            let promised = operation.frame_bytes();
-            let frame = |ops| frame(Frame { client: ClientId(0), map_version: SlotMapVersion(0), ops }).encoded_len();
-            assert!(frame(vec![operation]) - frame(Vec::new()) <= promised);
-        }
-        let (client, map_version) = (ClientId(u128::MAX), SlotMapVersion(u64::MAX));
-        assert!(frame(Frame { client, map_version, ops: Vec::new() }).encoded_len() <= Frame::HEAD_BYTES);
-    }
-
-    #[test]
-    fn an_unreadable_answer_is_still_an_answer() {
-        let OpReply { id, reply, .. } = reply(v1::OpReply { id: 4, ..v1::OpReply::default() });
-        assert_eq!(id, 4);
-        assert!(reply.unwrap_err().contains("op_reply.value"));
     }
 }

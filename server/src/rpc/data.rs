@@ -7,11 +7,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message;
-use simplekv_proto::FRAME_BYTES_MAX;
 use simplekv_proto::convert::{Malformed, client_id};
-use simplekv_proto::v1;
 use simplekv_proto::v1::data_server::Data;
+use simplekv_proto::{Draft, FRAME_BYTES_MAX, Op, v1};
 use simplekv_resp::{Args, Body, Command};
 use simplekv_types::limits::{FRAME_OPS_MAX, LANE_MESSAGE_BYTES_MAX};
 use simplekv_types::{ClientId, Dedupe, Failure, GroupId, Position, ReadPolicy, Reply};
@@ -34,6 +32,8 @@ const REPLY_FRAMES_AT_ONCE: usize = 16;
 const EVENTS_AT_ONCE: usize = 64;
 /// Replies are cut into frames of this many bytes; a greater reply travels alone.
 const REPLY_FRAME_BYTES: usize = 1 << 20;
+/// What most replies take.
+const REPLY_BYTES_USUAL: usize = 64;
 /// Greatest reply: a client takes no greater frame, and there must be room around it.
 const REPLY_BYTES_MAX: usize = LANE_MESSAGE_BYTES_MAX - (1 << 10);
 
@@ -84,7 +84,7 @@ async fn serve(
     let waiting = Arc::new(Semaphore::new(FRAMES_AT_ONCE));
     loop {
         let begun = match frames.message().await {
-            Ok(Some(frame)) => understand(&shared, frame),
+            Ok(Some(frame)) => understand(&shared, &frame),
             Ok(None) => return,
             // The client learns why its lane ends.
             Err(status) => Err(status),
@@ -176,15 +176,16 @@ impl Frame {
     }
 }
 
-fn understand(shared: &Shared, frame: v1::RequestFrame) -> Result<Frame, Status> {
+fn understand(shared: &Shared, frame: &v1::RequestFrame) -> Result<Frame, Status> {
     let client = client_id(&frame.client_id).map_err(|error| status::malformed(&error))?;
-    if frame.ops.len() > FRAME_OPS_MAX {
-        let error = Malformed::Range { field: "ops", got: frame.ops.len() as u64, expected: "must be at most 4096" };
+    if frame.len() > FRAME_OPS_MAX {
+        let error = Malformed::Range { field: "ops", got: frame.len() as u64, expected: "must be at most 4096" };
         return Err(status::malformed(&error));
     }
-    let mut labels = Vec::with_capacity(frame.ops.len());
-    let mut operations = Vec::with_capacity(frame.ops.len());
-    for op in frame.ops {
+    let mut labels = Vec::with_capacity(frame.len());
+    let mut operations = Vec::with_capacity(frame.len());
+    for op in frame.ops() {
+        let op = op.map_err(|error| status::malformed(&error.into()))?;
         let (id, attempt) = (op.id, op.dedupe.as_ref().map_or(1, |dedupe| dedupe.attempt));
         let operation = operation(client, op)?;
         let writes = operation.as_ref().is_ok_and(|operation| operation.command.is_write());
@@ -195,14 +196,14 @@ fn understand(shared: &Shared, frame: v1::RequestFrame) -> Result<Frame, Status>
     Ok(Frame { labels, operations })
 }
 
-fn operation(client: Option<ClientId>, op: v1::Op) -> Result<Result<Operation, Failure>, Status> {
+fn operation(client: Option<ClientId>, op: Op) -> Result<Result<Operation, Failure>, Status> {
     let dedupe = op.dedupe.map(Dedupe::try_from).transpose().map_err(|error| status::malformed(&error))?;
     let timeout = (op.timeout_ms > 0).then(|| Duration::from_millis(op.timeout_ms.into()));
     let policy = op.read.map(ReadPolicy::from).unwrap_or_default();
     let group = (op.group != 0).then_some(GroupId(op.group));
     let seen = op.seen.map(Position::try_from).transpose().map_err(|error| status::malformed(&error))?;
     let (session, dedupe) = (seen.map(Seen::Of), client.zip(dedupe));
-    Ok(parse(op.args.into()).map(|command| Operation { command, policy, session, dedupe, timeout, group }))
+    Ok(parse(op.args).map(|command| Operation { command, policy, session, dedupe, timeout, group }))
 }
 
 /// A data command, as RESP would parse it.
@@ -215,39 +216,40 @@ pub(crate) fn parse(args: Args) -> Result<Command, Failure> {
 
 /// The answers in their order, in as many frames as their sizes need.
 fn reply_frames(topology_version: u64, labels: &[Label], answers: Vec<Answer>) -> Vec<v1::ReplyFrame> {
+    let frame = |bytes: Vec<u8>, count| {
+        let mut frame = v1::ReplyFrame::new(topology_version);
+        frame.push(bytes.into(), count);
+        frame
+    };
     let mut frames = Vec::with_capacity(1);
-    let (mut replies, mut bytes) = (Vec::with_capacity(labels.len()), 0);
+    let (mut bytes, mut count) = (Vec::with_capacity(REPLY_BYTES_USUAL * labels.len()), 0);
     for (&label, answer) in labels.iter().zip(answers) {
-        let (reply, size) = op_reply(label, answer, REPLY_BYTES_MAX);
-        if bytes > 0 && bytes + size > REPLY_FRAME_BYTES {
-            frames.push(v1::ReplyFrame { replies: std::mem::take(&mut replies), topology_version });
-            bytes = 0;
+        let reply = op_reply(label, answer, REPLY_BYTES_MAX);
+        if count > 0 && bytes.len() + reply.len() > REPLY_FRAME_BYTES {
+            frames.push(frame(std::mem::take(&mut bytes), std::mem::take(&mut count)));
         }
-        bytes += size;
-        replies.push(reply);
+        count += 1;
+        reply.write(&mut bytes);
     }
-    frames.push(v1::ReplyFrame { replies, topology_version });
+    frames.push(frame(bytes, count));
     frames
 }
 
-/// The reply to one operation, and its size in bytes. One that no client would take is replaced: its frame would end the lane.
-fn op_reply(label: Label, answer: Answer, bytes_max: usize) -> (v1::OpReply, usize) {
-    let (id, attempt, group_time) = (label.id, label.attempt, answer.time.0);
-    let seen: Option<v1::Position> = answer.seen.first().map(|seen| (*seen).into());
-    let of = |reply: Reply| v1::OpReply { id, attempt, group_time, value: Some(reply.into()), seen };
+/// The reply to one operation. One that no client would take is replaced: its frame would end the lane.
+fn op_reply(label: Label, answer: Answer, bytes_max: usize) -> Draft {
+    let (id, attempt, seen) = (label.id, label.attempt, answer.seen.first().copied());
+    let of = |reply| Draft::new(id, reply, answer.time, attempt, seen);
     let reply = of(answer.reply);
-    let size = reply.encoded_len();
+    let size = reply.len();
     if size <= bytes_max {
-        return (reply, size);
+        return reply;
     }
     let failure = if label.writes {
         Failure::Uncertain { reason: Cow::Borrowed("the result is too large to be sent") }
     } else {
         Failure::TooLarge { what: "reply", size: size as u64, limit: bytes_max as u64 }
     };
-    let reply = of(failure.into());
-    let size = reply.encoded_len();
-    (reply, size)
+    of(failure.into())
 }
 
 #[cfg(test)]
@@ -271,24 +273,31 @@ mod tests {
         let labels: Vec<Label> = (1..).map(|id| label(id, false)).take(sizes.len()).collect();
         let frames = reply_frames(9, &labels, sizes.map(value).into());
         let ids: Vec<Vec<u64>> =
-            frames.iter().map(|frame| frame.replies.iter().map(|reply| reply.id).collect()).collect();
+            frames.iter().map(|frame| frame.replies().map(|reply| reply.unwrap().id).collect()).collect();
         assert_eq!(ids, [vec![1, 2], vec![3], vec![4], vec![5, 6]]);
         assert!(frames.iter().all(|frame| frame.topology_version == 9));
     }
 
     #[test]
     fn no_operations_are_answered_by_an_empty_frame() {
-        assert_eq!(reply_frames(9, &[], Vec::new()), [v1::ReplyFrame { replies: Vec::new(), topology_version: 9 }]);
+        let [frame] = &reply_frames(9, &[], Vec::new())[..] else { panic!("one frame") };
+        assert_eq!((frame.len(), frame.topology_version), (0, 9));
     }
 
     #[test]
     fn a_reply_no_client_takes_is_replaced_by_what_is_wrong_with_it() {
-        let failure = |writes| match Reply::try_from(op_reply(label(1, writes), value(2000), 1000).0.value.unwrap()) {
-            Ok(Reply::Error(failure)) => failure,
+        let read = |draft: Draft| {
+            let (mut bytes, mut frame) = (Vec::new(), v1::ReplyFrame::default());
+            draft.write(&mut bytes);
+            frame.push(bytes.into(), 1);
+            frame.replies().next().unwrap().unwrap().reply.unwrap()
+        };
+        let failure = |writes| match read(op_reply(label(1, writes), value(2000), 1000)) {
+            Reply::Error(failure) => failure,
             other => panic!("{other:?}"),
         };
         assert!(matches!(failure(false), Failure::TooLarge { what: "reply", limit: 1000, .. }));
         assert!(failure(true).may_have_applied(), "the write was done");
-        assert!(op_reply(label(1, false), value(900), 1000).1 > 900);
+        assert!(op_reply(label(1, false), value(900), 1000).len() > 900);
     }
 }

@@ -6,10 +6,11 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use simplekv_proto::v1;
 use simplekv_proto::v1::data_client::DataClient;
 use simplekv_proto::v1::kv_client::KvClient;
+use simplekv_proto::{Manner, Op, v1};
 use simplekv_tests::{Cluster, Shape};
+use simplekv_types::{ReadPolicy, Reply};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,6 +22,8 @@ use crate::{cpu, machine, resp};
 
 const VALUE_BYTES: usize = 100;
 const OPS_PER_FRAME: u64 = 64;
+/// What is said of each besides its words: nothing.
+const MANNER: Manner = Manner { read: ReadPolicy::Linearizable, dedupe: None, timeout_ms: 0, seen: None, group: None };
 /// Streams, and connections of the unary calls.
 const CONNECTIONS: u64 = 4;
 /// Frames on the way in each stream.
@@ -110,11 +113,15 @@ async fn stream(channel: Channel, kind: Kind, keys: u64, seed: u64, deadline: In
     let client_id = Bytes::copy_from_slice(&[u8::try_from(seed)?; 16]);
     let mut next_id = 0;
     let mut frame = || {
-        let ops = (0..OPS_PER_FRAME).map(|_| {
+        let mut ops = Vec::new();
+        for _ in 0..OPS_PER_FRAME {
             next_id += 1;
-            v1::Op { id: next_id, args: args(kind, &mut random, keys, &value), ..Default::default() }
-        });
-        v1::RequestFrame { client_id: client_id.clone(), map_version: 0, ops: ops.collect() }
+            let words = args(kind, &mut random, keys, &value);
+            Op::write(next_id, words.iter().map(|word| &word[..]), &MANNER, &mut ops);
+        }
+        let mut frame = v1::RequestFrame::new(client_id.clone(), 0);
+        frame.push(ops.into(), OPS_PER_FRAME as usize);
+        frame
     };
     for _ in 0..FRAMES_IN_FLIGHT {
         frames.send(frame()).await?;
@@ -123,11 +130,13 @@ async fn stream(channel: Channel, kind: Kind, keys: u64, seed: u64, deadline: In
     let (mut done, mut unanswered) = (0, FRAMES_IN_FLIGHT as u64 * OPS_PER_FRAME);
     while unanswered > 0 {
         let reply = replies.message().await?.context("the node ended the stream")?;
-        for answer in &reply.replies {
-            refuse_failure(answer)?;
+        for answer in reply.replies() {
+            if let Reply::Error(failure) = answer?.reply? {
+                bail!("the node refused an operation: {failure}");
+            }
         }
-        done += reply.replies.len() as u64;
-        unanswered -= reply.replies.len() as u64;
+        done += reply.len() as u64;
+        unanswered -= reply.len() as u64;
         // Replies may be grouped otherwise than requests: a new frame goes out for every 64 answers.
         while Instant::now() < deadline && unanswered + OPS_PER_FRAME <= FRAMES_IN_FLIGHT as u64 * OPS_PER_FRAME {
             frames.send(frame()).await?;
@@ -181,12 +190,5 @@ fn args(kind: Kind, random: &mut SmallRng, keys: u64, value: &Bytes) -> Vec<Byte
     match kind {
         Kind::Get => vec![Bytes::from_static(b"GET"), key],
         Kind::Set => vec![Bytes::from_static(b"SET"), key, value.clone()],
-    }
-}
-
-fn refuse_failure(answer: &v1::OpReply) -> Result<()> {
-    match answer.value.as_ref().and_then(|value| value.kind.as_ref()) {
-        Some(v1::value::Kind::Failure(failure)) => bail!("the node refused an operation: {failure:?}"),
-        _ => Ok(()),
     }
 }

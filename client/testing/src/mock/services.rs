@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use simplekv_client::{Failure, GroupId, NodeId, Position, Reply};
-use simplekv_proto::v1;
 use simplekv_proto::v1::data_server::{Data, DataServer};
 use simplekv_proto::v1::topology_server::{Topology, TopologyServer};
+use simplekv_proto::{Draft, Op, v1};
 use simplekv_types::{Epoch, Lineage, SlotMapVersion};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, WatchStream};
@@ -87,8 +87,8 @@ impl Data for Services {
 
 /// What becomes of one operation.
 enum Done {
-    Answered(v1::OpReply),
-    Late(v1::OpReply, Duration),
+    Answered(Draft),
+    Late(Draft, Duration),
     Silent,
     /// The stream ends.
     Over,
@@ -107,9 +107,10 @@ impl Services {
     async fn serve(self, mut frames: Streaming<v1::RequestFrame>, out: Out<v1::ReplyFrame>) {
         while let Ok(Some(frame)) = frames.message().await {
             self.world.is_awake(self.id).await;
-            self.world.frames.lock().push(frame.ops.len());
+            self.world.frames.lock().push(frame.len());
             let mut replies = Vec::new();
-            for op in frame.ops {
+            for op in frame.ops() {
+                let Ok(op) = op else { return };
                 let seen = Seen::new(self.id, &frame.client_id, frame.map_version, &op);
                 match self.done(&seen, &op) {
                     Done::Answered(reply) => replies.push(reply),
@@ -123,7 +124,7 @@ impl Services {
     }
 
     /// Does with an operation what is to be done with it.
-    fn done(&self, seen: &Seen, op: &v1::Op) -> Done {
+    fn done(&self, seen: &Seen, op: &Op) -> Done {
         let mut attempt = seen.attempt().max(1);
         let verdict = self.world.verdict(seen);
         let (reply, position) = match &verdict {
@@ -139,13 +140,7 @@ impl Services {
             }
             Verdict::Ignore | Verdict::HangUp => (Reply::Ok, None),
         };
-        let reply = v1::OpReply {
-            id: op.id,
-            value: Some(reply.into()),
-            group_time: self.world.keys.lock().now().0,
-            attempt,
-            seen: position.map(Into::into),
-        };
+        let reply = Draft::new(op.id, reply, self.world.keys.lock().now(), attempt, position);
         match verdict {
             Verdict::Ignore | Verdict::ServeSilently => Done::Silent,
             Verdict::HangUp | Verdict::ServeAndHangUp => Done::Over,
@@ -155,8 +150,11 @@ impl Services {
     }
 
     /// Sends answers when the time has come for them, and the node answers at all.
-    fn send(&self, replies: Vec<v1::OpReply>, delay: Duration, out: &Out<v1::ReplyFrame>) {
-        let frame = v1::ReplyFrame { replies, topology_version: self.world.topology.borrow().version };
+    fn send(&self, replies: Vec<Draft>, delay: Duration, out: &Out<v1::ReplyFrame>) {
+        let mut bytes = Vec::new();
+        replies.iter().for_each(|reply| reply.write(&mut bytes));
+        let mut frame = v1::ReplyFrame::new(self.world.topology.borrow().version);
+        frame.push(bytes.into(), replies.len());
         let delay = delay + self.world.latency();
         let (node, out) = (self.clone(), out.clone());
         tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use simplekv_client::{Failure, Position, ReadPolicy, Reply};
-use simplekv_proto::v1;
+use simplekv_proto::Op;
 use simplekv_types::Dedupe;
 
 /// A request as a node saw it.
@@ -30,7 +30,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub(super) fn new(node: u32, client: &[u8], map_version: u64, op: &v1::Op) -> Self {
+    pub(super) fn new(node: u32, client: &[u8], map_version: u64, op: &Op) -> Self {
         let mut args: Vec<String> = op.args.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         if let Some(name) = args.first_mut() {
             name.make_ascii_uppercase();
