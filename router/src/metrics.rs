@@ -129,13 +129,13 @@ impl Metrics {
         *self.left_out.lock() = self.totals();
     }
 
-    /// Counts a request that has been answered.
-    pub(crate) fn answered(&self, class: Class, is_error: bool) {
+    /// Counts requests that have been answered.
+    pub(crate) fn answered(&self, class: Class, is_error: bool, count: u64) {
         if let Some(outcomes) = self.by_class.get(class as usize) {
             if is_error {
-                outcomes.error.inc()
+                outcomes.error.inc_by(count)
             } else {
-                outcomes.ok.inc()
+                outcomes.ok.inc_by(count)
             };
         }
     }

@@ -1,6 +1,7 @@
 //! The Redis protocol port.
 
 mod alone;
+mod busy;
 mod connection;
 mod ears;
 mod parted;

@@ -40,3 +40,4 @@ pub use parser::{Args, Parser, RequestLimits};
 pub use scatter::Scatter;
 pub use session::{Answer, Collected, Session, Transaction};
 pub use slow_log::{SlowLog, SlowRequest};
+pub use table::plain;

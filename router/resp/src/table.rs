@@ -492,6 +492,15 @@ fn unknown_subcommand(spec: &Spec, sub: &[u8]) -> Failure {
     Failure::Command(format!("ERR unknown subcommand '{sub}'. Try {name} HELP.").into())
 }
 
+/// The row of a request of which nothing can be wrong but the number of its words, and that is right: GET, and SET without options. Nearly
+/// all requests of most clients are such, and who only passes them on need not know more of them: the key is the second word.
+#[must_use]
+pub fn plain(args: &[Bytes]) -> Option<&'static Spec> {
+    let (name, len) = (args.first()?, args.len());
+    let spec = find(name).filter(|_| matches!(len, 2 | 3))?;
+    matches!((spec.name, len), ("get", 2) | ("set", 3)).then_some(spec)
+}
+
 /// The keys of a request, for callers that need no more than that.
 ///
 /// # Errors

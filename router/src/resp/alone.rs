@@ -7,7 +7,7 @@ use simplekv_resp::{Args, Body, Request};
 use simplekv_types::{Failure, Reply};
 use tokio::time::{Instant, timeout};
 
-use super::task::Task;
+use super::task::{Task, Words};
 use super::wide;
 use crate::error;
 use crate::shared::Shared;
@@ -71,6 +71,7 @@ impl Alone {
                     return Failure::Timeout { what: "its turn".into() }.into();
                 };
                 let left = until.saturating_duration_since(Instant::now());
+                let words: Words = words.into_iter().collect();
                 match self.patience {
                     // A read with a deadline of its own would impose it on those who share it: it is let go of instead.
                     Some(_) if share => {

@@ -35,6 +35,9 @@ const READ_BYTES: usize = 16 << 10;
 /// Replies are encoded up to this much ahead of what the client has taken.
 const WRITE_AHEAD_BYTES: usize = 256 << 10;
 
+/// Places taken at a time while there is more to take up.
+const PLACES_AT_ONCE: u32 = 16;
+
 /// Why a connection was ended by us, or broke.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum End {
@@ -221,6 +224,7 @@ impl Connection {
             }
         }
         self.pipeline.flush();
+        self.give_back_places();
     }
 
     /// Whether the next request may be taken up, if it is here.
@@ -244,6 +248,16 @@ impl Connection {
         if session.is_collecting() {
             drop(session);
             return self.collect(args);
+        }
+        if let Some(spec) = simplekv_resp::plain(&args)
+            && session.admit(spec).is_ok()
+        {
+            let (is_heard, protocol) = (session.hears(None), session.protocol());
+            drop(session);
+            let task = Task::plain(spec, args);
+            let turn = self.pipeline.take_turn(protocol, is_heard, task.class());
+            self.measure(&task);
+            return self.begin(Held::Task { turn, task });
         }
         let words = args.clone();
         let parsed = Request::parse(args).and_then(|request| session.admit(request.spec).map(|()| request));
@@ -445,10 +459,16 @@ impl Connection {
         if self.places > self.pipeline.outstanding() {
             return true;
         }
-        let Ok(permit) = self.shared.admission.try_acquire() else { return false };
-        permit.forget();
-        self.places += 1;
-        true
+        // More are coming, most likely; what turns out to be too many is given back at the end of this turn.
+        let wanted = if self.input.is_empty() { 1 } else { PLACES_AT_ONCE };
+        for count in [wanted, 1] {
+            if let Ok(permits) = self.shared.admission.try_acquire_many(count) {
+                permits.forget();
+                self.places += count as usize;
+                return true;
+            }
+        }
+        false
     }
 
     fn wants_place(&self) -> bool {
@@ -475,13 +495,25 @@ impl Connection {
     /// Encodes replies that are due. Whether there were any, even if nobody wants to hear them.
     fn hand_out(&mut self) -> bool {
         let mut any = false;
+        // Replies of one kind mostly follow each other, and the counters are everybody's.
+        let mut alike = (Class::Control, false, 0);
         while self.output.len() < WRITE_AHEAD_BYTES {
             let Some(due) = self.pipeline.next_due() else { break };
             any = true;
+            let is_error = matches!(due.reply, Reply::Error(_));
+            let (class, with_error, count) = alike;
+            alike = match (class, with_error) == (due.class, is_error) {
+                true => (class, with_error, count + 1),
+                false => {
+                    self.shared.metrics.answered(class, with_error, count);
+                    (due.class, is_error, 1)
+                }
+            };
             if due.is_heard {
                 encode::reply(&due.reply, due.protocol, &mut self.output);
             }
         }
+        self.shared.metrics.answered(alike.0, alike.1, alike.2);
         match self.output.is_empty() {
             true => self.unread_since = None,
             false => _ = self.unread_since.get_or_insert_with(Instant::now),

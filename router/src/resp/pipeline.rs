@@ -1,24 +1,25 @@
 //! Requests of one connection under way: answered in order, and executed in order as far as anybody could tell.
 //!
-//! Requests for different slots proceed at the same time. Within a slot, what has been read together is sent together and executed in
-//! order; what comes while that is under way waits for it, unless all of it only reads. A request for several slots waits for what
-//! it could conflict with, and holds up what comes after it until it may begin.
+//! What has been read together is handed to the client together. Requests for different slots proceed at the same time, those for one slot
+//! in order; what comes while others for its slot are under way waits for them, unless all of it only reads. A request for several slots
+//! waits for what it could conflict with, and holds up what comes after it until it may begin.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use simplekv_client::{Kind, Options, ReadPolicy, Session};
+use simplekv_client::{Answers, Ask, Kind, Options, ReadPolicy, Session};
 use simplekv_resp::clients::KnownClient;
 use simplekv_resp::command::ObjectQuestion;
-use simplekv_resp::{Command, Keys, Protocol};
+use simplekv_resp::{Args, Command, Keys, Protocol};
 use simplekv_types::{Reply, Slot};
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::busy::Busy;
 use super::task::{Task, Words};
 use super::told::Unblocked;
 use super::wide;
@@ -27,8 +28,8 @@ use crate::facts::now_micros;
 use crate::metrics::Class;
 use crate::shared::Shared;
 
-/// Most requests for one slot that are sent together, and the bytes beyond which no more are added.
-const TOGETHER_MAX: usize = 128;
+/// Most requests that are sent together, and the bytes beyond which no more are added.
+const TOGETHER_MAX: usize = 256;
 const TOGETHER_BYTES_MAX: usize = 128 << 10;
 
 /// Keys of one WATCH that are asked for at a time.
@@ -63,29 +64,35 @@ pub(super) struct Due {
     pub(super) reply: Reply,
     pub(super) protocol: Protocol,
     pub(super) is_heard: bool,
+    pub(super) class: Class,
 }
 
+/// A request for one slot that has not been sent.
 struct Queued {
     turn: Turn,
-    words: Words,
+    slot: Slot,
+    words: Args,
     kind: Kind,
     share: bool,
 }
 
-/// Requests for one slot. Invariant: a slot is in the table exactly while something of it runs or waits.
-#[derive(Default)]
-struct SlotQueue {
-    /// Reads under way, each on its own.
-    reads: usize,
-    /// Whether requests that are executed in order are under way.
-    in_order: bool,
-    waiting: VecDeque<Queued>,
+/// Requests that were sent together, and their answers to come.
+struct Set {
+    answers: Answers,
+    /// In the order in which they were sent.
+    asked: Vec<Asked>,
+}
+
+#[derive(Clone, Copy)]
+struct Asked {
+    turn: Turn,
+    slot: Slot,
+    kind: Kind,
+    is_answered: bool,
 }
 
 /// What has come to its end.
 enum Finished {
-    Read { slot: Slot, turn: Turn, reply: Reply },
-    InOrder { slot: Slot, writes: usize, replies: SmallVec<[(Turn, Reply); 1]> },
     Wide { turn: Turn, is_write: bool, reply: Reply },
     Versions { replies: Vec<Reply> },
     Blocking { turn: Turn, reply: Reply },
@@ -108,9 +115,11 @@ pub(super) struct Pipeline {
     /// What replies of the cluster came to of late: the largest, forgotten by an eighth with each that comes.
     recent_bytes: usize,
     running: FuturesUnordered<BoxFuture<'static, Finished>>,
-    slots: HashMap<Slot, SlotQueue, foldhash::fast::RandomState>,
-    /// Slots that got requests since the last [`Pipeline::flush`].
-    fresh: Vec<Slot>,
+    /// Requests for one slot that are under way.
+    sets: Vec<Set>,
+    busy: Busy,
+    /// Requests for one slot that wait for the next [`Pipeline::flush`], or for others for their slot.
+    waiting: VecDeque<Queued>,
     /// Single-slot writes that run or wait.
     writes: usize,
     /// Single-slot requests that run or wait.
@@ -138,8 +147,9 @@ impl Pipeline {
             waiting_bytes: 0,
             recent_bytes: REPLY_BYTES_AT_FIRST,
             running: FuturesUnordered::new(),
-            slots: HashMap::default(),
-            fresh: Vec::new(),
+            sets: Vec::new(),
+            busy: Busy::default(),
+            waiting: VecDeque::new(),
             writes: 0,
             singles: 0,
             wide_reads: 0,
@@ -242,18 +252,14 @@ impl Pipeline {
         }
     }
 
-    /// Takes up a request that may begin. Those for one slot are sent at the next [`Pipeline::flush`].
+    /// Takes up a request that may begin. One for a single slot is sent at the next [`Pipeline::flush`].
     pub(super) fn begin(&mut self, turn: Turn, task: Task) {
         debug_assert!(self.may_begin(&task), "a request must not overtake one it conflicts with");
         match task {
             Task::Single { slot, words, kind, share } => {
                 self.singles += 1;
                 self.writes += usize::from(kind == Kind::Write);
-                let queue = self.slots.entry(slot).or_default();
-                queue.waiting.push_back(Queued { turn, words, kind, share });
-                if queue.waiting.len() == 1 {
-                    self.fresh.push(slot);
-                }
+                self.waiting.push_back(Queued { turn, slot, words, kind, share });
             }
             Task::Publish { naming, channel, message } => {
                 let session = self.session.clone();
@@ -344,21 +350,82 @@ impl Pipeline {
         self.versions.take()
     }
 
-    /// Sends what was taken up.
+    /// Sends what was taken up, as far as it need not wait for what is under way.
     pub(super) fn flush(&mut self) {
-        for slot in std::mem::take(&mut self.fresh) {
-            self.advance(slot);
+        while let Some(set) = self.next_set() {
+            self.sets.push(set);
         }
+    }
+
+    /// Sends the first requests that wait, as many as may be sent together. `None` if none may be sent now.
+    fn next_set(&mut self) -> Option<Set> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        if !self.sets.is_empty() {
+            let asked = self.sets.iter().flat_map(|set| &set.asked);
+            self.busy.keep(asked.filter(|asked| !asked.is_answered).map(|asked| (asked.slot, asked.kind)));
+        }
+        let (mut asks, mut asked, mut bytes) =
+            (Vec::with_capacity(self.waiting.len().min(TOGETHER_MAX)), Vec::new(), 0);
+        asked.reserve(asks.capacity());
+        let (mut left, mut passed_over, mut is_full) = (VecDeque::new(), HashSet::new(), false);
+        for queued in std::mem::take(&mut self.waiting) {
+            let Queued { turn, slot, kind, .. } = queued;
+            let size: usize = queued.words.iter().map(Bytes::len).sum();
+            is_full |= asks.len() == TOGETHER_MAX || !asks.is_empty() && bytes + size > TOGETHER_BYTES_MAX;
+            // Nothing overtakes what waits for the same slot.
+            if is_full || !passed_over.is_empty() && passed_over.contains(&slot) || self.busy.holds_up(slot, kind) {
+                passed_over.insert(slot);
+                left.push_back(queued);
+                continue;
+            }
+            bytes += size;
+            asks.push(Ask::new(slot, queued.words, kind).share(queued.share));
+            asked.push(Asked { turn, slot, kind, is_answered: false });
+        }
+        self.waiting = left;
+        if asks.is_empty() {
+            return None;
+        }
+        asked.iter().for_each(|asked| self.busy.begin(asked.slot, asked.kind));
+        Some(Set { answers: self.session.execute_together(asks, self.options), asked })
     }
 
     /// Waits until something has come to its end, and takes everything that has.
     pub(super) async fn progress(&mut self) {
-        let mut finished = self.running.next().await;
-        while let Some(end) = finished {
-            self.finish(end);
-            finished = self.running.next().now_or_never().flatten();
-        }
+        std::future::poll_fn(|context| self.poll_progress(context)).await;
         self.flush();
+    }
+
+    fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut any = false;
+        while let Poll::Ready(Some(finished)) = self.running.poll_next_unpin(context) {
+            self.finish(finished);
+            any = true;
+        }
+        let mut at = 0;
+        while let Some(set) = self.sets.get_mut(at) {
+            match set.answers.poll_next_unpin(context) {
+                Poll::Ready(Some((place, result))) => {
+                    any = true;
+                    if let Some(asked) = set.asked.get_mut(place) {
+                        asked.is_answered = true;
+                        let Asked { turn, slot, kind, .. } = *asked;
+                        self.busy.end(slot, kind);
+                        self.singles -= 1;
+                        self.writes -= usize::from(kind == Kind::Write);
+                        self.relay(turn, result.unwrap_or_else(error::reply));
+                    }
+                }
+                Poll::Ready(None) => drop(self.sets.swap_remove(at)),
+                Poll::Pending => at += 1,
+            }
+        }
+        if self.sets.is_empty() {
+            self.busy.forget();
+        }
+        if any { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The next reply in order, if it is due.
@@ -368,8 +435,7 @@ impl Pipeline {
         self.first += 1;
         let reply = reply?;
         self.waiting_bytes -= reply.memory_bytes();
-        self.shared.metrics.answered(class, matches!(reply, Reply::Error(_)));
-        Some(Due { reply, protocol, is_heard })
+        Some(Due { reply, protocol, is_heard, class })
     }
 
     /// Answers a request with what the cluster said.
@@ -380,25 +446,6 @@ impl Pipeline {
 
     fn finish(&mut self, finished: Finished) {
         match finished {
-            Finished::Read { slot, turn, reply } => {
-                self.singles -= 1;
-                self.relay(turn, reply);
-                if let Some(queue) = self.slots.get_mut(&slot) {
-                    queue.reads -= 1;
-                }
-                self.advance(slot);
-            }
-            Finished::InOrder { slot, writes, replies } => {
-                self.writes -= writes;
-                for (turn, reply) in replies {
-                    self.singles -= 1;
-                    self.relay(turn, reply);
-                }
-                if let Some(queue) = self.slots.get_mut(&slot) {
-                    queue.in_order = false;
-                }
-                self.advance(slot);
-            }
             Finished::Wide { turn, is_write, reply } => {
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) -= 1;
                 self.relay(turn, reply);
@@ -414,63 +461,4 @@ impl Pipeline {
             }
         }
     }
-
-    /// Sends what waits for a slot, as far as it need not wait for what is under way there.
-    fn advance(&mut self, slot: Slot) {
-        let Some(queue) = self.slots.get_mut(&slot) else { return };
-        if queue.in_order {
-            return;
-        }
-        let reads = queue.waiting.iter().take_while(|queued| queued.kind == Kind::Read).count();
-        // Reads that something in order follows go with it: one round trip instead of two.
-        if reads == queue.waiting.len() || queue.reads > 0 {
-            for queued in queue.waiting.drain(..reads) {
-                queue.reads += 1;
-                let future = read(self.session.clone(), slot, queued, self.options);
-                self.running.push(future.boxed());
-            }
-        } else {
-            queue.in_order = true;
-            let together = together(&mut queue.waiting);
-            let future = in_order(self.session.clone(), slot, together, self.options);
-            self.running.push(future.boxed());
-        }
-        if !queue.in_order && queue.reads == 0 && queue.waiting.is_empty() {
-            self.slots.remove(&slot);
-        }
-    }
-}
-
-/// The first requests that wait, as many as may be sent together.
-fn together(waiting: &mut VecDeque<Queued>) -> SmallVec<[Queued; 1]> {
-    let mut bytes = 0;
-    let is_small = |queued: &&Queued| {
-        let before = bytes;
-        bytes += queued.words.iter().map(bytes::Bytes::len).sum::<usize>();
-        before == 0 || bytes <= TOGETHER_BYTES_MAX
-    };
-    let count = waiting.iter().take(TOGETHER_MAX).take_while(is_small).count();
-    waiting.drain(..count).collect()
-}
-
-async fn read(session: Session, slot: Slot, queued: Queued, options: Options) -> Finished {
-    let Queued { turn, words, share, .. } = queued;
-    let result = session.execute(slot, words, Kind::Read, options.share(share)).await;
-    Finished::Read { slot, turn, reply: result.unwrap_or_else(error::reply) }
-}
-
-async fn in_order(session: Session, slot: Slot, mut queued: SmallVec<[Queued; 1]>, options: Options) -> Finished {
-    let writes = queued.iter().filter(|queued| queued.kind == Kind::Write).count();
-    if queued.len() == 1
-        && let Some(Queued { turn, words, kind, .. }) = queued.pop()
-    {
-        let result = session.execute(slot, words, kind, options.share(false)).await;
-        let replies = std::iter::once((turn, result.unwrap_or_else(error::reply))).collect();
-        return Finished::InOrder { slot, writes, replies };
-    }
-    let turns: SmallVec<[Turn; 8]> = queued.iter().map(|queued| queued.turn).collect();
-    let commands = queued.into_iter().map(|queued| (queued.words, queued.kind)).collect();
-    let results = session.execute_in_order(slot, commands, options).await;
-    let replies = turns.into_iter().zip(results.into_iter().map(|result| result.unwrap_or_else(error::reply)));
-    Finished::InOrder { slot, writes, replies: replies.collect() }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use simplekv_client::Kind;
 use simplekv_resp::command::Blocking;
+use simplekv_resp::table::{Flags, Spec};
 use simplekv_resp::{Args, Command, Transaction};
 use simplekv_types::{Failure, Naming, Reply, Slot};
 
@@ -15,7 +16,7 @@ use crate::metrics::Class;
 /// A data command with where it goes.
 pub(super) enum Task {
     /// All its keys lie in one slot.
-    Single { slot: Slot, words: Words, kind: Kind, share: bool },
+    Single { slot: Slot, words: Args, kind: Kind, share: bool },
     /// Says something in a channel.
     Publish { naming: Naming, channel: Bytes, message: Bytes },
     /// Waits until there is something to be found.
@@ -31,6 +32,13 @@ pub(super) type Conclude = Box<dyn FnOnce(Reply) -> BoxFuture<'static, Reply> + 
 pub(super) type Words = Arc<[Bytes]>;
 
 impl Task {
+    /// A request that [`simplekv_resp::plain`] knows: the key is its second word.
+    pub(super) fn plain(spec: &Spec, words: Args) -> Self {
+        let slot = words.get(1).map_or(Slot::MIN, |key| Slot::of_key(key));
+        let is_write = spec.flags.contains(Flags::WRITE);
+        Self::Single { slot, words, kind: if is_write { Kind::Write } else { Kind::Read }, share: !is_write }
+    }
+
     /// `args` are the words `command` was parsed from.
     ///
     /// # Errors
@@ -44,7 +52,7 @@ impl Task {
             Ok(Some(slot)) => {
                 // Hot keys are read with these; other reads are too rare to be worth a look at who else is reading.
                 let share = matches!(command, Command::Get { .. } | Command::MGet { .. });
-                Ok(Self::Single { slot, words: args.into_iter().collect(), kind, share })
+                Ok(Self::Single { slot, words: args, kind, share })
             }
             // Only who knows the groups can tell whether these belong to one.
             Err(_) if matches!(command, Command::Atomic(_)) => Ok(Self::Wide { command, kind, conclude: None }),
@@ -91,7 +99,7 @@ impl Task {
     /// What is remembered of it if it takes long. What waits for somebody else is not slow.
     pub(super) fn words(&self) -> Option<Words> {
         match self {
-            Self::Single { words, .. } => Some(Arc::clone(words)),
+            Self::Single { words, .. } => Some(words.iter().cloned().collect()),
             Self::Wide { command, .. } => Some(command.to_args().into_iter().collect()),
             Self::Publish { .. } | Self::Blocking { .. } => None,
         }
@@ -134,5 +142,22 @@ mod tests {
         assert!(matches!(task("DBSIZE"), Ok(Task::Wide { kind: Kind::Read, .. })));
         assert!(matches!(task("RENAME foo foo2"), Err(Failure::CrossSlot)));
         assert!(matches!(task("MSETNX foo 1 foo2 2"), Err(Failure::CrossSlot)));
+    }
+
+    #[test]
+    fn a_plain_request_is_what_it_would_be_if_it_were_parsed() {
+        let parts = |task| match task {
+            Task::Single { slot, words, kind, share } => (slot, words, kind, share),
+            _ => panic!("it is about one slot"),
+        };
+        for line in ["GET foo", "get {a}b", "SET foo 1", "sEt bar NX"] {
+            let args: Args = line.split(' ').map(|word| Bytes::from_static(word.as_bytes())).collect();
+            let spec = simplekv_resp::plain(&args).unwrap();
+            assert_eq!(parts(Task::plain(spec, args)), parts(task(line).unwrap()));
+        }
+        for line in ["GET", "GET foo bar", "SET foo", "SET foo 1 NX", "MGET foo", "APPEND foo x", "NONSENSE foo"] {
+            let args: Args = line.split(' ').map(|word| Bytes::from_static(word.as_bytes())).collect();
+            assert!(simplekv_resp::plain(&args).is_none(), "{line}");
+        }
     }
 }
