@@ -31,11 +31,12 @@ check: ## Format, lints, dependencies and docs; changes nothing
 fmt: ## Format the source
 	cargo fmt --all
 
-bench: ## Measure against Debian's redis-server, interleaved, and the gRPC lane against unary calls; print the ratios
+bench: ## Measure against Debian's redis-server, interleaved, the gRPC lane against unary calls, and a router's hop; print the ratios
 	cargo build --release --workspace --bins
 	target/release/simplekv-bench compare
 	target/release/simplekv-bench collections
 	target/release/simplekv-bench lane
+	target/release/simplekv-bench hop
 
 # SEED=N begins with this one; COMMANDS=N compares so many in each protocol.
 COMMANDS ?= 1000000

@@ -4,6 +4,7 @@
 //! request does, from where it is: [`Core::run_on`] decides what follows from an outcome, here as there.
 
 use std::collections::VecDeque;
+use std::future::Pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +15,7 @@ use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use simplekv_proto::Manner;
 use simplekv_types::{Dedupe, GroupTime, Position, ReadPolicy, Reply, Seq};
 use smallvec::{SmallVec, smallvec};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Timeout};
 
 use super::run::{Request, Requests};
 use super::sorting::{Apart, Bound, Cargo, Entry, Role, Sorted, args};
@@ -48,7 +49,7 @@ pub struct Answers {
     /// Sent and not come back.
     shipments: SmallVec<[Shipment; 2]>,
     /// When the first attempts have taken too long. `Some` while there is a shipment.
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Pin<Box<Timeout<Pending<()>>>>>,
     /// What goes its own way.
     apart: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Answers nobody has taken yet.
@@ -142,7 +143,7 @@ impl Answers {
         }
         self._places = Some(places);
         if let Some(timeout) = self.shipments.iter().map(|shipment| shipment.cargo.timeout).max() {
-            self.alarm = Some(Box::pin(tokio::time::sleep_until(self.began + timeout)));
+            self.alarm = Some(Box::pin(tokio::time::timeout_at(self.began + timeout, std::future::pending())));
         }
     }
 

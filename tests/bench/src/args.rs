@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Collections(Collections),
     /// Compare the gRPC lane at 64 operations a frame with unary calls
     Lane(Lane),
+    /// Measure what a router's hop costs: its CPU time for an operation, and the node's with and without it
+    Hop(Hop),
     /// Read linearizably from three replicas: which share each answers, and what an answer costs it
     Spread(Spread),
     /// Kill the current leader again and again while clients write, then look for every write
@@ -149,6 +151,19 @@ pub(crate) struct Lane {
 }
 
 #[derive(Clone, Debug, Group)]
+pub(crate) struct Hop {
+    /// How long each measurement takes, in seconds, about
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// How often each is measured, through the router and directly
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rounds: u16,
+    /// How many keys are filled in before
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: u64,
+}
+
+#[derive(Clone, Debug, Group)]
 pub(crate) struct Failover {
     /// How many leaders are killed
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -261,6 +276,7 @@ mod tests {
             "failover --kills 20",
             "scale --groups 40 --replicas 3 --clients 1000 --seed 2",
             "compare --pairs 3 --pin",
+            "hop --rounds 3 --seconds 1",
             "resp --pipeline 16 --distribution zipfian --pid 7",
         ] {
             Args::try_parse_from(["simplekv-bench"].into_iter().chain(line.split(' ')))

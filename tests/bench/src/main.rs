@@ -15,6 +15,7 @@ mod compare;
 mod cpu;
 mod failover;
 mod gaps;
+mod hop;
 mod lane;
 mod machine;
 mod meter;
@@ -57,6 +58,7 @@ fn run(args: Args) -> Result<bool> {
                 Command::Compare(compare) => compare::run(&compare).await.map(|()| true),
                 Command::Collections(collections) => collections::run(&collections).await.map(|()| true),
                 Command::Lane(lane) => lane::run(&lane).await.map(|()| true),
+                Command::Hop(hop) => hop::run(&hop).await.map(|()| true),
                 Command::Spread(spread) => spread::run(&spread).await,
                 Command::Failover(failover) => failover::run(&failover).await,
                 Command::Blackout(blackout) => blackout::run(&blackout).await,
