@@ -60,11 +60,12 @@ impl Client {
     ///
     /// Keys can be watched: if one of them is not any more what it was when its [version](Client::version) was told, nothing is done.
     ///
-    /// ```no_run
-    /// # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
     /// use simplekv_client::Outcome;
     ///
     /// let stock = "{shop}:stock";
+    /// kv.set(stock, "3").await?;
     /// loop {
     ///     let version = kv.version(stock).await?;
     ///     if kv.get(stock).await?.is_none() {
@@ -74,13 +75,14 @@ impl Client {
     ///     let left = atomic.add(kv.incr(stock).by(-1));
     ///     atomic.add(kv.list("{shop}:orders").rpush(["alice"]));
     ///     if let Outcome::Done(mut results) = atomic.await? {
-    ///         println!("{} left", results.take(left)?);
+    ///         assert_eq!(results.take(left)?, 2);
     ///         break;
     ///     }
     ///     // Somebody else was faster.
     /// }
+    /// assert_eq!(kv.list("{shop}:orders").range(0, -1).await?, ["alice"]);
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn atomic(&self) -> Atomic<'_> {
         Atomic {

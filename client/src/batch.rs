@@ -45,17 +45,18 @@ impl Client {
     /// Not a transaction, for that see [`Client::atomic`]. Operations on keys of one slot are executed in their order, those on different
     /// slots at the same time; requests of others may come in between.
     ///
-    /// ```no_run
-    /// # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// kv.hash("user:1").set("name", "alice").await?;
     /// let mut batch = kv.batch();
     /// let name = batch.add(kv.hash("user:1").get("name"));
     /// let jobs = batch.add(kv.list("jobs").len());
     /// let visits = batch.add(kv.incr("visits"));
     /// let mut results = batch.await;
-    /// println!("{:?} is visitor {}", results.take(name)?, results.take(visits)?);
-    /// println!("{} jobs wait", results.take(jobs)?);
+    /// assert_eq!(results.take(name)?.as_deref(), Some(&b"alice"[..]));
+    /// assert_eq!((results.take(jobs)?, results.take(visits)?), (0, 1));
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn batch(&self) -> Batch<'_> {
         Batch { client: self, number: Number::next(), operations: Vec::new(), options: Options::default() }

@@ -81,6 +81,19 @@ impl Drop for Listening {
 
 impl Client {
     /// Listens to a channel, or to all channels whose names match a pattern.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// use simplekv_client::Naming;
+    ///
+    /// let mut news = kv.subscribe(Naming::Pattern, "news:*");
+    /// news.ready().await;
+    /// kv.publish(Naming::Channel, "news:sport", "a goal").await?;
+    /// let message = news.next().await.expect("the client is open");
+    /// assert_eq!((&*message.channel, &*message.message), (&b"news:sport"[..], &b"a goal"[..]));
+    /// # Ok(())
+    /// # });
+    /// ```
     #[must_use]
     pub fn subscribe(&self, naming: Naming, name: impl Into<Key>) -> Subscription {
         let (sender, messages) = mpsc::channel(MESSAGES_UNTAKEN_MAX);

@@ -65,6 +65,20 @@ impl Client {
     }
 
     /// Collects settings for a client.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |_| {
+    /// use std::time::Duration;
+    /// use simplekv_client::{Client, ReadPolicy};
+    ///
+    /// # let cluster = simplekv_testing::MockCluster::three_nodes();
+    /// let url = "simplekv://10.0.0.1:7410,10.0.0.2:7410";
+    /// # let url = cluster.seeds();
+    /// let kv = Client::builder().url(url).timeout(Duration::from_secs(2)).read_policy(ReadPolicy::Leader).build().await?;
+    /// assert_eq!(kv.get("user:1").await?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }
@@ -106,23 +120,64 @@ impl Client {
 
     /// Begins a session: reads made through it see everything that was read and written through it before, on any replica. That
     /// spreads reads over all replicas, at the price that what others write may be seen a little later.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// let session = kv.session();
+    /// session.set("cart:1", "3 apples").await?;
+    /// assert_eq!(session.get("cart:1").await?.as_deref(), Some(&b"3 apples"[..]));
+    /// # Ok(())
+    /// # });
+    /// ```
     #[must_use]
     pub fn session(&self) -> Session {
         self.resume(SessionToken::new())
     }
 
     /// Goes on with a session of which this token was taken, here or anywhere else.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// let session = kv.session();
+    /// session.set("cart:1", "3 apples").await?;
+    /// let cookie = session.token().to_string();
+    ///
+    /// // The next request of the same user, perhaps in another process.
+    /// let session = kv.resume(cookie.parse()?);
+    /// assert!(session.exists("cart:1").await?);
+    /// # Ok(())
+    /// # });
+    /// ```
     #[must_use]
     pub fn resume(&self, token: SessionToken) -> Session {
         Session::new(self, token)
     }
 
     /// The value of a key, `None` if there is none.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// kv.set("user:1", "alice").await?;
+    /// assert_eq!(kv.get("user:1").await?.as_deref(), Some(&b"alice"[..]));
+    /// assert_eq!(kv.get("user:2").await?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn get(&self, key: impl Into<Key>) -> Get<'_> {
         Get::new(self, key.into())
     }
 
     /// Sets a key to a value, replacing whatever it held and its time to live.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// use std::time::Duration;
+    ///
+    /// assert!(kv.set("lock:1", "me").if_absent().ttl(Duration::from_secs(10)).await?);
+    /// assert!(!kv.set("lock:1", "you").if_absent().await?);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn set(&self, key: impl Into<Key>, value: impl Into<Value>) -> Set<'_> {
         Set::new(self, key.into(), value.into())
     }
@@ -138,6 +193,22 @@ impl Client {
     }
 
     /// Lets a key expire after `ttl`, to the millisecond. `false` if the key does not exist.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// use std::time::Duration;
+    /// use simplekv_client::Expiry;
+    ///
+    /// kv.set("user:1", "alice").await?;
+    /// assert!(kv.expire("user:1", Duration::from_secs(60)).await?);
+    /// assert!(matches!(kv.ttl("user:1").await?, Expiry::In(_)));
+    /// assert!(kv.persist("user:1").await?);
+    /// assert_eq!(kv.ttl("user:1").await?, Expiry::Never);
+    /// assert!(kv.del("user:1").await?);
+    /// assert_eq!(kv.ttl("user:1").await?, Expiry::Missing);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn expire(&self, key: impl Into<Key>, ttl: Duration) -> Expire<'_> {
         Expire::new(self, key.into(), ttl)
     }
@@ -153,12 +224,29 @@ impl Client {
     }
 
     /// Adds 1, or what [`Incr::by`] says, to the number at a key; a missing key counts as 0. The new number.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// assert_eq!(kv.incr("visits").await?, 1);
+    /// assert_eq!(kv.incr("visits").by(10).await?, 11);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn incr(&self, key: impl Into<Key>) -> Incr<'_> {
         Incr::new(self, key.into())
     }
 
     /// The values of many keys, in their order. Split by slot and asked for at once: keys of different slots may be read at
     /// different moments.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// kv.mset([("user:1", "alice"), ("user:2", "bob")]).await?;
+    /// let names = kv.mget(["user:2", "user:3", "user:1"]).await?;
+    /// assert_eq!(names, [Some("bob".into()), None, Some("alice".into())]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn mget<K: Into<Key>>(&self, keys: impl IntoIterator<Item = K>) -> MGet<'_> {
         MGet::new(self, keys.into_iter().map(Into::into).collect())
     }
@@ -173,11 +261,32 @@ impl Client {
     ///
     /// A key that exists from the beginning of the walk to its end is found at least once, even if its slot moves meanwhile; one that
     /// comes or goes may be found or not.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// use futures::TryStreamExt;
+    ///
+    /// kv.mset([("user:1", "alice"), ("user:2", "bob"), ("cart:1", "3 apples")]).await?;
+    /// let users: Vec<_> = kv.scan().prefix("user:").stream().try_collect().await?;
+    /// assert_eq!(users.len(), 2);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn scan(&self) -> Scan<'_> {
         Scan::new(self)
     }
 
     /// Any command by name, as Redis spells it.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// use simplekv_client::{ReadPolicy, Reply};
+    ///
+    /// kv.cmd("APPEND").key("log").arg("one;").await?;
+    /// assert_eq!(kv.cmd("STRLEN").key("log").read(ReadPolicy::Linearizable).await?, Reply::Int(4));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn cmd(&self, name: &str) -> Cmd<'_> {
         Cmd::new(self, name)
     }
@@ -255,6 +364,17 @@ impl Client {
     /// An identity for a write to `key`, to be stored before the write is made. Making the write again under the same identity,
     /// even by another process, does it at most once; an hour later it is refused. `None` if the time of the key's group is not
     /// known yet, without which that cannot be promised.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// let id = kv.request_id("balance:1").expect("a client that has been built knows the time");
+    /// // Written down, together with what is to be done. Then, however often the program crashes and begins again:
+    /// for _ in 0..3 {
+    ///     assert_eq!(kv.incr("balance:1").by(50).request_id(id).await?, 50);
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
     #[must_use]
     pub fn request_id(&self, key: impl Into<Key>) -> Option<RequestId> {
         const WINDOW_MS: u64 = 3_600_000;

@@ -4,16 +4,19 @@
 //! share a few long-lived streams per node. Reads are linearizable unless they say otherwise; a write that is retried is applied
 //! once.
 //!
-//! ```no_run
-//! # async fn example() -> simplekv_client::Result<()> {
+//! ```
+//! # simplekv_testing::example(async |_| {
 //! use std::time::Duration;
 //!
-//! let kv = simplekv_client::Client::connect("simplekv://127.0.0.1:7410").await?;
+//! # let cluster = simplekv_testing::MockCluster::three_nodes();
+//! let url = "simplekv://127.0.0.1:7410";
+//! # let url = cluster.seeds();
+//! let kv = simplekv_client::Client::connect(url).await?;
 //! kv.set("user:1", "alice").ttl(Duration::from_secs(60)).await?;
 //! let name = kv.get("user:1").await?;
 //! assert_eq!(name.as_deref(), Some(&b"alice"[..]));
 //! # Ok(())
-//! # }
+//! # });
 //! ```
 //!
 //! # Reads that need not be linearizable
@@ -21,8 +24,8 @@
 //! A read may say with [`ReadPolicy`] which replicas may answer it, named by what it is promised. A [`Session`] is a client whose reads
 //! see what was read and written through it; its token carries that promise to other processes.
 //!
-//! ```no_run
-//! # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+//! ```
+//! # simplekv_testing::example(async |kv| {
 //! use std::time::Duration;
 //! use simplekv_client::ReadPolicy;
 //!
@@ -32,8 +35,9 @@
 //! let session = kv.resume(token.parse()?);
 //! assert!(session.get("cart:1").await?.is_some());
 //! let rough = kv.get("visits").read(ReadPolicy::Bounded { max_lag: Duration::from_secs(1) }).await?;
+//! # assert_eq!(rough, None);
 //! # Ok(())
-//! # }
+//! # });
 //! ```
 //!
 //! # Lists, hashes, sets and sorted sets
@@ -41,8 +45,8 @@
 //! [`Client::list`], [`Client::hash`], [`Client::set_of`] and [`Client::zset`] are views of one key: what can be asked of it, with what it
 //! answers as Rust types. [`Client::batch`] sends many independent requests in one go, [`Client::atomic`] makes one of several.
 //!
-//! ```no_run
-//! # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+//! ```
+//! # simplekv_testing::example(async |kv| {
 //! kv.zset("scores").add([("alice", 7.0), ("bob", 3.5)]).await?;
 //! let best = kv.zset("scores").range(0, 9).rev().with_scores().await?;
 //! assert_eq!(best, [("alice".into(), 7.0), ("bob".into(), 3.5)]);
@@ -51,9 +55,9 @@
 //! let visits = batch.add(kv.hash("user:1").incr("visits", 1));
 //! let queue = batch.add(kv.list("jobs").rpush(["mail alice"]));
 //! let mut results = batch.await;
-//! println!("visit {}, {} jobs", results.take(visits)?, results.take(queue)?);
+//! assert_eq!((results.take(visits)?, results.take(queue)?), (1, 1));
 //! # Ok(())
-//! # }
+//! # });
 //! ```
 //!
 //! # When something fails
@@ -61,6 +65,24 @@
 //! Requests are retried until their deadline (10 s unless set) with growing pauses, so a failover or a moving slot is a delay and
 //! not an error. What remains is an [`Error`] that says what happened. For a write one question matters most, and
 //! [`Error::may_have_applied`] answers it: only [`Error::OutcomeUnknown`] and [`Error::Partial`] leave a doubt.
+//!
+//! ```
+//! # simplekv_testing::example(async |_| {
+//! # use simplekv_testing::{MockCluster, Verdict};
+//! # let cluster = MockCluster::three_nodes();
+//! # let kv = cluster.client().await;
+//! # cluster.script(|_| Verdict::ServeAndHangUp);
+//! // Sent once; the node does it, and the connection breaks before its answer.
+//! let error = kv.set("user:1", "alice").no_retry().await.unwrap_err();
+//! assert!(error.may_have_applied());
+//! # Ok(())
+//! # });
+//! ```
+//!
+//! # In tests
+//!
+//! Crate `simplekv-testing` has clusters for the tests of programs: one whose nodes fail as they are told, and a real one in the test's
+//! own process.
 
 mod airborne;
 mod ask;

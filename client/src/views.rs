@@ -27,16 +27,17 @@ use crate::{Client, Key};
 impl Client {
     /// The list at a key.
     ///
-    /// ```no_run
-    /// # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
     /// let jobs = kv.list("jobs");
     /// assert_eq!(jobs.rpush(["a", "b", "c"]).await?, 3);
     /// assert_eq!(jobs.lpop().await?.as_deref(), Some(&b"a"[..]));
     /// assert_eq!(jobs.range(0, -1).await?, ["b", "c"]);
     /// // Takes the next one as soon as there is one.
     /// let next = jobs.wait_lpop(std::time::Duration::from_secs(5)).await?;
+    /// assert_eq!(next.as_deref(), Some(&b"b"[..]));
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn list(&self, key: impl Into<Key>) -> List<'_> {
         List(View { client: self, key: key.into() })
@@ -44,16 +45,17 @@ impl Client {
 
     /// Several lists, of which the first that has elements is meant.
     ///
-    /// ```no_run
-    /// # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
     /// use std::time::Duration;
     ///
+    /// kv.list("jobs").rpush(["a", "b"]).await?;
     /// let lists = kv.lists(["urgent", "jobs"]);
     /// if let Some((key, elements)) = lists.wait_lpop(Duration::from_secs(5)).await? {
-    ///     println!("{key:?}: {elements:?}");
+    ///     assert_eq!((key.as_ref(), &*elements), (&b"jobs"[..], &["a".into()][..]));
     /// }
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn lists<K: Into<Key>>(&self, keys: impl IntoIterator<Item = K>) -> Lists<'_> {
         Lists { client: self, keys: keys.into_iter().map(Into::into).collect() }
@@ -61,15 +63,15 @@ impl Client {
 
     /// The hash at a key.
     ///
-    /// ```no_run
-    /// # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
     /// let user = kv.hash("user:1");
     /// user.set_all([("name", "alice"), ("visits", "1")]).await?;
     /// assert_eq!(user.get("name").await?.as_deref(), Some(&b"alice"[..]));
     /// assert_eq!(user.incr("visits", 1).await?, 2);
     /// assert_eq!(user.get_all().await?.len(), 2);
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn hash(&self, key: impl Into<Key>) -> Hash<'_> {
         Hash(View { client: self, key: key.into() })
@@ -77,8 +79,8 @@ impl Client {
 
     /// The set at a key.
     ///
-    /// ```no_run
-    /// # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
     /// // What lies between braces decides where a key is: these two can be compared.
     /// let (mine, yours) = (kv.set_of("{tags}:mine"), kv.set_of("{tags}:yours"));
     /// mine.add(["rust", "redis"]).await?;
@@ -86,7 +88,7 @@ impl Client {
     /// assert!(mine.contains("redis").await?);
     /// assert_eq!(mine.inter(["{tags}:yours"]).await?, ["rust"]);
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn set_of(&self, key: impl Into<Key>) -> SetOf<'_> {
         SetOf(View { client: self, key: key.into() })
@@ -94,8 +96,8 @@ impl Client {
 
     /// The sorted set at a key.
     ///
-    /// ```no_run
-    /// # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
     /// let scores = kv.zset("scores");
     /// scores.add([("alice", 7.0), ("bob", 3.5)]).await?;
     /// assert_eq!(scores.incr("bob", 1.0).await?, 4.5);
@@ -103,7 +105,7 @@ impl Client {
     /// let below_five = scores.range_by_score(..5.0).with_scores().await?;
     /// assert_eq!(below_five, [("bob".into(), 4.5)]);
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn zset(&self, key: impl Into<Key>) -> Zset<'_> {
         Zset(View { client: self, key: key.into() })
@@ -111,13 +113,16 @@ impl Client {
 
     /// Several sorted sets, of which the first that has members is meant.
     ///
-    /// ```no_run
-    /// # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
-    /// if let Some((key, members)) = kv.zsets(["due:now", "due:later"]).wait_pop_min(std::time::Duration::MAX).await? {
-    ///     println!("{key:?}: {members:?}");
+    /// ```
+    /// # simplekv_testing::example(async |kv| {
+    /// use std::time::Duration;
+    ///
+    /// kv.zset("due:later").add([("mail bob", 1700.0), ("mail alice", 1600.0)]).await?;
+    /// if let Some((key, members)) = kv.zsets(["due:now", "due:later"]).wait_pop_min(Duration::MAX).await? {
+    ///     assert_eq!((key.as_ref(), &*members), (&b"due:later"[..], &[("mail alice".into(), 1600.0)][..]));
     /// }
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn zsets<K: Into<Key>>(&self, keys: impl IntoIterator<Item = K>) -> Zsets<'_> {
         Zsets { client: self, keys: keys.into_iter().map(Into::into).collect() }

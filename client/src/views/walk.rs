@@ -18,16 +18,20 @@ use crate::{Client, Key, Kind, Options, Value};
 /// An element that is there from the beginning of the walk to its end is found at least once, even if the key's slot moves or its leader
 /// changes meanwhile; one that comes or goes may be found or not. In no order.
 ///
-/// ```no_run
-/// # async fn example(kv: simplekv_client::Client) -> simplekv_client::Result<()> {
+/// ```
+/// # simplekv_testing::example(async |kv| {
 /// use futures::TryStreamExt;
 ///
+/// kv.hash("user:1").set_all([("name", "alice"), ("visits:/", "3"), ("visits:/cart", "1")]).await?;
 /// let mut visits = kv.hash("user:1").scan().prefix("visits:").stream();
+/// let mut pages = 0;
 /// while let Some((page, count)) = visits.try_next().await? {
 ///     println!("{page:?}: {count:?}");
+///     pages += 1;
 /// }
+/// assert_eq!(pages, 2);
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until its stream is polled"]
