@@ -34,6 +34,7 @@ mod node_answers;
 mod nodes_speak_redis_cluster;
 mod paused_leader_answers_nothing_old;
 mod readme_session;
+mod redis_rs;
 mod router_speaks_redis;
 mod sessions_see_what_they_did;
 mod transactions;
