@@ -30,7 +30,7 @@ pub use failure::{Failure, FailureCode, Told};
 pub use group::{GroupRecord, Leadership, Member, RecoveryPolicy};
 pub use identity::{ClientId, ClusterId, GroupId, NodeId, ParseIdError, RunId, StorageId};
 pub use lsn::{Epoch, Lineage, Lsn};
-pub use migration::{MigrationId, MigrationRecord, MigrationState, MoveJob, Side};
+pub use migration::{JobEnd, JobPart, JobRecord, MigrationId, MigrationRecord, MigrationState, MoveJob, Side};
 pub use naming::Naming;
 pub use read_policy::{ParsePolicyError, ReadPolicy};
 pub use reply::Reply;

@@ -154,6 +154,76 @@ pub struct MoveJob {
     pub cancelled: bool,
 }
 
+/// An order of an operator as the metadata store keeps it: slots that shall belong to other groups, until they do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// What was asked for, in an operator's words.
+    pub asked: String,
+    /// Who shall own what. No slot is named twice.
+    pub parts: Vec<JobPart>,
+    /// A group that is removed once it owns no slot any more.
+    #[serde(default)]
+    pub remove: Option<GroupId>,
+    /// When it was asked for, in milliseconds since the Unix epoch.
+    pub begun_ms: u64,
+    /// Nothing more is begun until it is resumed.
+    #[serde(default)]
+    pub paused: bool,
+    /// Nothing more is begun, and what is on its way is aborted if it can be.
+    #[serde(default)]
+    pub cancelled: bool,
+    /// How it ended; `None` while it is under way.
+    #[serde(default)]
+    pub end: Option<JobEnd>,
+}
+
+/// Slots that shall belong to one group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPart {
+    /// The slots. Sorted, without overlap.
+    pub slots: Vec<SlotRange>,
+    /// Who shall own them.
+    pub target: GroupId,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEnd {
+    /// Whether everything is as it was asked for.
+    pub done: bool,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Why not, if it is not.
+    #[serde(default)]
+    pub reason: String,
+}
+
+impl JobRecord {
+    /// The orders that the job consists of, in the words of whoever carries them out. None of one that has ended.
+    pub fn moves(&self) -> impl Iterator<Item = MoveJob> {
+        let parts = self.parts.iter().filter(|_| self.end.is_none());
+        parts.map(|part| MoveJob {
+            slots: part.slots.clone(),
+            target: part.target,
+            paused: self.paused,
+            cancelled: self.cancelled,
+        })
+    }
+
+    /// A slot that both jobs want to give to different groups, as long as neither has ended.
+    #[must_use]
+    pub fn contradicts(&self, other: &Self) -> Option<SlotRange> {
+        if self.end.is_some() || other.end.is_some() {
+            return None;
+        }
+        let pairs = self.parts.iter().flat_map(|one| other.parts.iter().map(move |two| (one, two)));
+        let different = pairs.filter(|(one, two)| one.target != two.target);
+        different.into_iter().find_map(|(one, two)| {
+            one.slots.iter().find(|range| two.slots.iter().any(|other| range.overlaps(*other))).copied()
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +247,25 @@ mod tests {
         assert_eq!(aborted.state, MigrationState::Aborted);
         assert_eq!(aborted.aborted(), None);
         assert_eq!(MigrationRecord { state: MigrationState::Done, ..record() }.aborted(), None);
+    }
+
+    #[test]
+    fn two_jobs_do_not_pull_at_one_slot() {
+        let job = |slots: &str, target| JobRecord {
+            asked: String::new(),
+            parts: vec![JobPart { slots: vec![slots.parse().unwrap()], target: GroupId(target) }],
+            remove: None,
+            begun_ms: 0,
+            paused: false,
+            cancelled: false,
+            end: None,
+        };
+        assert_eq!(job("0-9", 1).contradicts(&job("9-12", 2)), Some("0-9".parse().unwrap()));
+        assert_eq!(job("0-9", 1).contradicts(&job("9-12", 1)), None);
+        assert_eq!(job("0-9", 1).contradicts(&job("10-12", 2)), None);
+        let end = Some(JobEnd { done: true, at_ms: 0, reason: String::new() });
+        let ended = JobRecord { end, ..job("9-12", 2) };
+        assert_eq!((job("0-9", 1).contradicts(&ended), ended.moves().count()), (None, 0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use simplekv_types::mutants::{Rule, is_broken};
-use simplekv_types::{ClientId, GroupTime, Lsn, Seq, Slot};
+use simplekv_types::{ClientId, GroupTime, Lsn, Seq, Slot, SlotRange};
 
 /// Rows are looked at together once their deadlines lie in the same second, in milliseconds.
 const SWEEP_MS: u64 = 1_000;
@@ -26,6 +26,8 @@ pub struct Dedupe {
     pending_of: BTreeMap<(Slot, ClientId), VecDeque<u64>>,
     /// Number of the first of `pending`.
     first_pending: u64,
+    /// Slots whose rows are dropped by records that are not applied yet, ascending.
+    drops: VecDeque<(Lsn, Vec<SlotRange>)>,
     /// Rows that may have something to drop once the group's time passes this many sweeps.
     sweeps: BTreeMap<u64, Vec<(Slot, ClientId)>>,
     results: usize,
@@ -77,6 +79,20 @@ pub struct DedupeRow {
     pub keep_until: GroupTime,
     /// The results kept, ascending by write.
     pub results: Vec<(Seq, DedupeResult)>,
+}
+
+impl DedupeRow {
+    /// The row as records of a log: one for each result. What was dropped is told by one more, of a write that is answered already: it
+    /// keeps the row for as long.
+    #[must_use]
+    pub fn records(&self, slot: Slot) -> Vec<DedupeRecord> {
+        let Self { client, ack_below, keep_until, .. } = *self;
+        let record = |seq, deadline, result| DedupeRecord { slot, client, seq, ack_below, deadline, result };
+        let dropped = ack_below.0.checked_sub(1).filter(|_| keep_until > GroupTime::ZERO);
+        let dropped = dropped.map(|seq| record(Seq(seq), keep_until, Bytes::new()));
+        let kept = self.results.iter().map(|(seq, kept)| record(*seq, kept.deadline, kept.result.clone()));
+        dropped.into_iter().chain(kept).collect()
+    }
 }
 
 /// A result kept for retries.
@@ -148,9 +164,16 @@ impl Dedupe {
         self.pending.push_back((lsn, record));
     }
 
+    /// A record was appended that ends what these slots were to the group: with them go their rows.
+    pub fn append_drop(&mut self, lsn: Lsn, slots: Vec<SlotRange>) {
+        assert!(self.drops.back().is_none_or(|(last, _)| *last < lsn), "records are appended in order");
+        self.drops.push_back((lsn, slots));
+    }
+
     /// Everything below the high watermark is applied; the group's time is then `time`.
     pub fn apply_to(&mut self, high_watermark: Lsn, time: GroupTime) {
         while let Some((lsn, record)) = self.pending.pop_front_if(|(lsn, _)| *lsn < high_watermark) {
+            self.drop_below(lsn);
             let key = (record.slot, record.client);
             if let Some(numbers) = self.pending_of.get_mut(&key) {
                 numbers.pop_front();
@@ -161,7 +184,14 @@ impl Dedupe {
             self.first_pending += 1;
             self.apply(lsn, record);
         }
+        self.drop_below(high_watermark);
         self.collect(if is_broken(Rule::C48) { time.plus_millis(600_000) } else { time });
+    }
+
+    fn drop_below(&mut self, lsn: Lsn) {
+        while let Some((_, slots)) = self.drops.pop_front_if(|(dropped, _)| *dropped < lsn) {
+            slots.iter().flat_map(|range| range.iter()).for_each(|slot| self.clear(slot));
+        }
     }
 
     /// A committed record is replayed, when the log is read at the start. LSNs ascend.
@@ -178,6 +208,7 @@ impl Dedupe {
 
     /// Everything from `log_end` on was truncated.
     pub fn truncate_to(&mut self, log_end: Lsn) {
+        while self.drops.pop_back_if(|(lsn, _)| *lsn >= log_end).is_some() {}
         while let Some((_, record)) = self.pending.pop_back_if(|(lsn, _)| *lsn >= log_end) {
             let key = (record.slot, record.client);
             if let Some(numbers) = self.pending_of.get_mut(&key) {

@@ -141,9 +141,22 @@ impl Replica {
     /// # Errors
     /// [`Refusal`]: nothing was done, nothing will be.
     pub fn admit(&mut self, now: Tick, wall: GroupTime) -> Result<Admission, Refusal> {
+        self.admit_not_before(now, wall, GroupTime::ZERO)
+    }
+
+    /// The same, of a batch whose group time is at least `not_before`: what another group has done by then must not come undone here.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing was done, nothing will be.
+    pub fn admit_not_before(
+        &mut self,
+        now: Tick,
+        wall: GroupTime,
+        not_before: GroupTime,
+    ) -> Result<Admission, Refusal> {
         let now = now.max(self.now);
         match &mut self.role {
-            RoleState::Leader(leader) => leader.admit(&mut self.core, now, wall),
+            RoleState::Leader(leader) => leader.admit(&mut self.core, now, wall, not_before),
             RoleState::Follower(follower) => {
                 Err(Refusal::NotLeader { leader: follower.leader.map(|leader| leader.node), epoch: self.core.epoch })
             }

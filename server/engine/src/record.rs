@@ -13,6 +13,7 @@ mod encode;
 pub(crate) use decode::Layout;
 pub use decode::{BadRecord, Decoded, Records};
 pub(crate) use encode::encode;
+pub use encode::write_record;
 
 /// Bytes of the fixed part at the beginning of every record.
 pub const HEADER_BYTES: usize = 24;
@@ -185,7 +186,9 @@ pub enum SlotChangeKind {
 }
 
 impl SlotChangeKind {
-    pub(crate) const fn from_number(number: u8) -> Option<Self> {
+    /// The change with this number on disk; `None` if there is none.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             16 => Self::Clear,
             17 => Self::ImportBegin,

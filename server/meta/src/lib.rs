@@ -9,6 +9,7 @@
 
 mod backoff;
 mod embedded;
+mod jobs;
 mod keys;
 mod migrations;
 mod mirror;
@@ -33,6 +34,7 @@ pub mod testing;
 pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls, EtcdUser};
+pub use jobs::Jobs;
 pub use keys::{InvalidPrefix, Key, Keys, UnknownKey};
 pub use migrations::{MigrationChange, MigrationConflict, MigrationView};
 pub use mirror::{Mirror, MirrorOptions};

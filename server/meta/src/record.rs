@@ -54,6 +54,12 @@ impl Versioned<Bytes> {
     pub fn raw(entry: &Entry) -> Self {
         Self { record: entry.value.clone(), created: entry.created, modified: entry.modified, session: entry.session }
     }
+
+    /// The entry decoded; `None` if the value is not such a record.
+    #[must_use]
+    pub fn understood<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&self.record).ok()
+    }
 }
 
 /// Why a record could not be read or written.

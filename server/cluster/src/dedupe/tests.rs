@@ -208,3 +208,39 @@ fn remembering_everything(
         result: record.result.clone(),
     })
 }
+
+/// M6, M21: rows of what a slot held before do not answer for what another group sends of it, and those behind stay.
+#[test]
+fn rows_end_with_what_their_slot_was() {
+    let mut table = Dedupe::new();
+    table.append(Lsn(10), record(5, 1, 60_000));
+    table.append_drop(Lsn(11), vec![slot(1).into()]);
+    table.append(Lsn(12), record(6, 1, 60_000));
+    table.append_drop(Lsn(13), vec![slot(1).into()]);
+    table.truncate_to(Lsn(13));
+    table.apply_to(Lsn(13), GroupTime(1_000));
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(5, 1, 60_000), GroupTime(2_000)), Verdict::Execute);
+    assert_eq!(table.lookup(slot(1), CLIENT, &write(6, 1, 60_000), GroupTime(2_000)), answered(12, 6));
+    table.append_drop(Lsn(13), vec![slot(1).into()]);
+    table.apply_to(Lsn(14), GroupTime(1_000));
+    assert!(table.is_empty());
+}
+
+/// M21: a row travels as records, and means at the other end what it meant here.
+#[test]
+fn a_row_travels_as_records() {
+    let mut here = Dedupe::new();
+    here.append(Lsn(10), record(5, 1, 50_000));
+    here.append(Lsn(11), record(7, 6, 60_000));
+    here.apply_to(Lsn(12), GroupTime(1_000));
+    let mut there = Dedupe::new();
+    let records: Vec<DedupeRecord> = here.export(slot(1)).iter().flat_map(|row| row.records(slot(1))).collect();
+    for (lsn, record) in (100..).zip(records) {
+        there.append(Lsn(lsn), record);
+    }
+    there.apply_to(Lsn(200), GroupTime(1_000));
+    let lookup = |seq| there.lookup(slot(1), CLIENT, &write(seq, 1, 60_000), GroupTime(2_000));
+    assert_eq!((lookup(5), lookup(7)), (Verdict::Stale, answered(101, 7)));
+    let rows = there.export(slot(1));
+    assert_eq!((rows[0].keep_until, rows[0].results.len()), (GroupTime(50_000), 1));
+}

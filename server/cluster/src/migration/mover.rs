@@ -54,7 +54,9 @@ pub enum MoverEvent {
         /// What became of it.
         outcome: MoveOutcome,
     },
-    /// Time has passed, or something about moves was seen.
+    /// Something about moves was seen: what is due next may be due now.
+    Seen,
+    /// Time has passed.
     Tick,
 }
 
@@ -119,6 +121,7 @@ impl Mover {
                     self.on_answered(now, outcome);
                 }
             }
+            MoverEvent::Seen => self.look_at = now,
             MoverEvent::Tick => (),
         }
         if self.in_office && self.asked.is_none() && now >= self.look_at {

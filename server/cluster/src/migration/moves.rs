@@ -104,6 +104,12 @@ impl Moves {
         Some(due.max(self.now + self.timing.append_retry))
     }
 
+    /// Whether anything is on the move: then it matters how far the log has come.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.leading.as_ref().is_some_and(|leading| !leading.sources.is_empty() || !leading.targets.is_empty())
+    }
+
     /// Whether this leader has found that the metadata store went back. It then lets all moves rest.
     #[must_use]
     pub fn is_regressed(&self) -> bool {

@@ -124,6 +124,12 @@ impl Step {
         }
     }
 
+    /// Whether what may be asked of the slots is another thing once the step is applied: until then nobody can say.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !matches!(self.kind, StepKind::Cursor(_) | StepKind::Pin { .. })
+    }
+
     /// The group time that the step's batch must not be earlier than.
     #[must_use]
     pub fn not_before(&self) -> GroupTime {

@@ -261,11 +261,13 @@ impl SlotTable {
     /// Whether a read of the slot has to wait until something about it that is appended is applied.
     #[must_use]
     pub fn is_changing(&self, slot: Slot) -> bool {
-        !is_broken(Rule::M9)
-            && self.pending.iter().any(|appended| {
-                let holds = !matches!(appended.step.kind, StepKind::Cursor(_) | StepKind::Pin { .. });
-                holds && appended.step.slots.iter().any(|range| range.contains(slot))
-            })
+        self.changing().any(|range| range.contains(slot))
+    }
+
+    /// The slots of which that is so.
+    pub fn changing(&self) -> impl Iterator<Item = SlotRange> {
+        let pending = self.pending.iter().filter(|appended| appended.step.holds() && !is_broken(Rule::M9));
+        pending.flat_map(|appended| appended.step.slots.iter().copied())
     }
 
     /// Appends a step. Whoever appends a step of its own has checked it against [`appended`](Self::appended) before.

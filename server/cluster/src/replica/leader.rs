@@ -80,7 +80,7 @@ impl Leader {
             epoch: core.epoch,
             base: core.log.end,
             count: 1,
-            time: stamp(core, now, wall),
+            time: stamp(core, now, wall, GroupTime::ZERO),
             high_watermark: core.high_watermark,
         };
         self.write(core, now, &header);
@@ -123,7 +123,13 @@ impl Leader {
     }
 
     /// Permission to write a batch.
-    pub(crate) fn admit(&self, core: &mut Core, now: Tick, wall: GroupTime) -> Result<Admission, Refusal> {
+    pub(crate) fn admit(
+        &self,
+        core: &mut Core,
+        now: Tick,
+        wall: GroupTime,
+        not_before: GroupTime,
+    ) -> Result<Admission, Refusal> {
         if self.epoch_start.is_none() {
             return Err(Refusal::Starting { epoch: core.epoch });
         }
@@ -145,7 +151,7 @@ impl Leader {
             epoch: core.epoch,
             base: core.log.end,
             high_watermark: core.high_watermark,
-            time: stamp(core, now, wall),
+            time: stamp(core, now, wall, not_before),
         })
     }
 
@@ -307,8 +313,8 @@ impl Leader {
 }
 
 /// The group time of a batch written now.
-fn stamp(core: &mut Core, now: Tick, wall: GroupTime) -> GroupTime {
-    let floor = core.log.last_time;
+fn stamp(core: &mut Core, now: Tick, wall: GroupTime, not_before: GroupTime) -> GroupTime {
+    let floor = core.log.last_time.max(not_before);
     let (time, jumped) = core.clock.stamp(now, wall, floor);
     if let Some(ahead) = jumped {
         core.alarm(Alarm::ClockJumped { ahead });

@@ -21,6 +21,14 @@ struct Head<'a> {
     origin: Option<Origin>,
 }
 
+/// Appends a record that is a unit of its own, as it would stand in a log at `lsn`. On an error nothing is appended.
+///
+/// # Errors
+/// What [`EncodeError`] says about keys, values and bodies that are too large.
+pub fn write_record(record: &Record<'_>, lsn: Lsn, to: &mut BytesMut) -> Result<(), EncodeError> {
+    encode(record, lsn, false, to)
+}
+
 /// Appends one record. On an error nothing is appended.
 ///
 /// # Errors
