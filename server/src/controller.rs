@@ -19,6 +19,10 @@ use tracing::{debug, info, warn};
 use crate::shared::Shared;
 use crate::{clock, host, remains, replicas};
 
+mod jobs;
+
+use jobs::Jobs;
+
 /// The way to this node's controller. Empty while another node holds the office.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Orders {
@@ -69,6 +73,7 @@ struct Term {
     records: Records,
     office: Office,
     controller: Controller,
+    jobs: Jobs,
     /// Groups told to the controller, to be able to tell it that one is gone.
     known: BTreeMap<GroupId, simplekv_types::Revision>,
     reachable: bool,
@@ -77,7 +82,8 @@ struct Term {
 impl Term {
     fn new(shared: Arc<Shared>, records: Records, office: Office, session_ttl: Duration) -> Self {
         let controller = Controller::new(Timing { session_ttl, ..Timing::default() });
-        Self { shared, records, office, controller, known: BTreeMap::new(), reachable: true }
+        let jobs = Jobs::new(records.clone(), office);
+        Self { shared, records, office, controller, jobs, known: BTreeMap::new(), reachable: true }
     }
 
     /// Works until somebody else holds the office.
@@ -92,8 +98,10 @@ impl Term {
                 return;
             }
             self.tell_view(&view, &outcomes_in);
+            self.jobs.see(&view);
             loop {
-                let deadline = self.controller.next_deadline();
+                let deadlines = [self.controller.next_deadline(), self.jobs.next_deadline()];
+                let deadline = deadlines.into_iter().flatten().min();
                 let wait = deadline.map_or(Duration::from_secs(3600), |deadline| deadline.since(clock::now()));
                 tokio::select! {
                     changed = views.changed() => match changed {
@@ -102,7 +110,11 @@ impl Term {
                     },
                     Some(event) = outcomes.recv() => self.step(event, &outcomes_in),
                     Some(event) = inbox.recv() => self.step(event, &outcomes_in),
-                    () = tokio::time::sleep(wait) => self.step(ControllerEvent::Tick, &outcomes_in),
+                    Some(happened) = self.jobs.next() => self.jobs.on(happened),
+                    () = tokio::time::sleep(wait) => {
+                        self.step(ControllerEvent::Tick, &outcomes_in);
+                        self.jobs.tick();
+                    }
                 }
             }
         }

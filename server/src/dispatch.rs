@@ -121,6 +121,11 @@ impl Execution {
             let routing = shared.routing();
             let later = read::execute(shared, &routing, &group, reads, &mut self.answers);
             name_leader(&routing, shared.node(), group.id(), &later.behind, &mut self.answers);
+            for read in later.changing {
+                if let Some(answer) = self.answers.get_mut(read.place) {
+                    *answer = Some(Failure::TryAgain { slot: read.slot }.into());
+                }
+            }
         }
         for outstanding in std::mem::take(&mut self.outstanding) {
             let outcome = tokio::time::timeout_at(outstanding.deadline, outstanding.answers).await;
@@ -154,7 +159,16 @@ impl Execution {
             }
         }
         let lost = || Failure::NotServing { reason: Cow::Borrowed("the operation was lost") }.into();
-        self.answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect()
+        let known = self.answers.into_iter().map(|answer| answer.unwrap_or_else(lost));
+        known.map(|answer| with_address(shared, answer)).collect()
+    }
+}
+
+/// A group knows which other group has its slots, and not where that is.
+fn with_address(shared: &Shared, answer: Answer) -> Answer {
+    match answer.reply {
+        Reply::Error(Failure::Moved { slot, node: None, .. }) => shared.routing().moved(slot).into(),
+        _ => answer,
     }
 }
 
@@ -204,6 +218,8 @@ impl Shared {
                 let reads = std::mem::take(&mut share.reads);
                 let later = read::execute(self, &routing, &share.group, reads, &mut answers);
                 outstanding.extend(wait_for(&routing, self.node(), share, later.dirty, &mut answers));
+                // Whoever writes holds them until it is known whose they are.
+                later.changing.into_iter().for_each(|read| self.submit_to(share, read.place, false, read.operation));
                 if share.submitted.is_empty() {
                     behind.extend(catch_up(share, later.behind, later.end));
                     continue;

@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use simplekv_cluster::migration::{MoveTiming, Step, StepKind};
 use simplekv_cluster::{Admission, Alarm, Dedupe, Event, MetadataRequest, Replica, RequestId, Role, TransferOutcome};
-use simplekv_engine::record::SlotChangeKind;
 use simplekv_engine::{BatchBuilder, BatchStart, Engine, FlushError, Reader};
 use simplekv_resp::Command;
 use simplekv_types::peer::Envelope;
 use simplekv_types::{
-    ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, NodeId, Slot, SlotMap, SlotMapVersion, Tick,
+    ClientId, Epoch, GroupId, GroupTime, Lineage, Lsn, Member, MigrationId, NodeId, Slot, SlotMap, SlotMapVersion, Tick,
 };
 
 use crate::history::History;
@@ -27,25 +27,34 @@ mod drafts;
 mod effects;
 mod evaluate;
 mod failure;
+mod holding;
+mod moving;
 mod reading;
 mod reaping;
 mod replayed;
 mod report;
 mod rest;
+mod slot_set;
 mod slots;
 mod spread;
 mod turn;
 mod waiting;
 
+pub use moving::MoveOutput;
+pub use moving::reading::{MoveRead, MoveReadError};
+pub(crate) use moving::reading::{each_record, leaving};
 pub use reading::{Held, Looked, Proof, Terms, Wanted, hold_still};
-pub use replayed::{Replayed, recovered};
-pub use report::Report;
-pub use slots::{SlotSet, SlotTable};
+pub use replayed::{ReplayError, Replayed, recovered};
+pub use report::{MoveReport, Report};
+pub use slot_set::SlotSet;
+pub use slots::{OwnedSlots, Ownership};
 pub use spread::{Spread, can_tell};
 pub use waiting::{Answer, Respond};
 
 use drafts::Drafts;
 use failure::Failed;
+use holding::Holding;
+use moving::Moving;
 use reaping::Reaping;
 use rest::Rest;
 use waiting::{Outcome, Waiting};
@@ -116,6 +125,8 @@ pub enum Output {
         /// The group's history now.
         lineage: Lineage,
     },
+    /// Something that a move of slots wants.
+    Move(MoveOutput),
     /// A transfer asked for has ended.
     TransferEnded(TransferOutcome),
     /// The replica has handed over what it could: the process may end.
@@ -154,8 +165,14 @@ pub struct Group<R> {
     /// The batch the builder is filling.
     open: Option<Admission>,
     published: Arc<Published>,
-    slots: SlotTable,
+    slots: OwnedSlots,
     reading_slots: bool,
+    /// What was published last of them.
+    ownership: Arc<Ownership>,
+    moving: Moving,
+    /// The slot map as the node knows it, which may be old.
+    map: (Arc<SlotMap>, SlotMapVersion),
+    holding: Holding<R>,
     /// Invariant: in the order of `until`.
     waiting: VecDeque<Waiting<R>>,
     /// How many have to wait before those that nobody wants any more are dropped.
@@ -210,10 +227,11 @@ impl<R: Respond> Group<R> {
             time: GroupTime::ZERO,
             high_watermark: Lsn::ZERO,
         };
-        let Replayed { mut dedupe, mut slots } = replayed;
+        let Replayed { mut dedupe, mut slots, .. } = replayed;
         dedupe.apply_to(engine.applied(), engine.applied_time());
-        slots.apply_to(engine.applied());
-        published.owned.store(Arc::new(slots.applied().clone()));
+        slots.apply_to(engine.applied()).expect("what follows when it is appended follows when it is applied");
+        let ownership = Arc::new(Ownership::new(&slots, replica.serving().lineage));
+        published.owned.store(Arc::clone(&ownership));
         let history = Arc::new(History::new(replica.serving().lineage, slots.version(), replica.epochs()));
         published.history.store(Arc::clone(&history));
         Self {
@@ -229,6 +247,10 @@ impl<R: Respond> Group<R> {
             published,
             slots,
             reading_slots: false,
+            ownership,
+            moving: Moving::new(id, MoveTiming::default()),
+            map: Default::default(),
+            holding: Holding::default(),
             waiting: VecDeque::new(),
             look_for_unwanted: WAITING_MIN,
             awaiting: Vec::new(),
@@ -265,7 +287,8 @@ impl<R: Respond> Group<R> {
     /// When [`Group::tick`] is next needed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        let own = [self.expiry, self.rest.at, self.reaping.at];
+        let own =
+            [self.expiry, self.rest.at, self.reaping.at, self.moving.next_deadline(), self.holding.next_deadline()];
         self.replica.next_deadline().into_iter().chain(own.into_iter().flatten()).min()
     }
 
@@ -305,19 +328,13 @@ impl<R: Respond> Group<R> {
 
     /// One turn of the writer: everything that waited is evaluated in order, written together, and answered once it is committed.
     pub fn submit(&mut self, clock: &impl Clock, submissions: impl IntoIterator<Item = Submission<R>>) {
-        for submission in submissions {
-            self.prefetch(&submission.requests);
-            let outcomes: Vec<Outcome> =
-                submission.requests.into_iter().map(|request| self.execute(clock, &request)).collect();
-            let own = outcomes.iter().map(Outcome::until).max().unwrap_or(Lsn::ZERO);
-            // Never before an earlier submission: the queue is in the order of `until`. One with nothing to wait for does not
-            // join it: a refusal that says "nothing was done" is of no use after the caller's patience has ended.
-            let until = self.waiting.back().map_or(own, |last| own.max(last.until));
-            let waiting = Waiting { until, outcomes, respond: submission.respond };
-            if own <= self.engine.applied() {
-                self.answer(clock, waiting);
+        for Submission { requests, respond } in submissions {
+            self.prefetch(&requests);
+            let outcomes: Vec<Outcome> = requests.iter().map(|request| self.execute(clock, request)).collect();
+            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Held)) {
+                self.hold(clock, requests, outcomes, respond);
             } else {
-                self.waiting.push_back(waiting);
+                self.answer_when_committed(clock, outcomes, respond);
             }
         }
         self.close_batch(clock);
@@ -325,10 +342,24 @@ impl<R: Respond> Group<R> {
         self.settle(clock);
     }
 
+    /// Everything of a submission is executed.
+    fn answer_when_committed(&mut self, clock: &impl Clock, outcomes: Vec<Outcome>, respond: R) {
+        let own = outcomes.iter().map(Outcome::until).max().unwrap_or(Lsn::ZERO);
+        // Never before an earlier submission: the queue is in the order of `until`. One with nothing to wait for does not
+        // join it: a refusal that says "nothing was done" is of no use after the caller's patience has ended.
+        let until = self.waiting.back().map_or(own, |last| own.max(last.until));
+        let waiting = Waiting { until, outcomes, respond };
+        if own <= self.engine.applied() {
+            self.answer(clock, waiting);
+        } else {
+            self.waiting.push_back(waiting);
+        }
+    }
+
     /// Has the processor fetch what these commands will look at.
     fn prefetch(&self, requests: &[GroupRequest]) {
         if requests.len() > 1 {
-            let view = AppliedView::new(self.reader.guard(), self.id, self.slots.appended());
+            let view = AppliedView::new(self.reader.guard(), self.id, self.slots.writable());
             let slot = |command: &Command| command.keys().next().map_or(Slot::MIN, |key| Slot::of_key(key));
             prefetch(&view, requests.iter().map(|request| (slot(&request.command), &request.command)));
         }
@@ -354,16 +385,29 @@ impl<R: Respond> Group<R> {
             && self.slots.is_unrecorded()
             && self.open_batch(clock).is_ok()
         {
-            let ranges: Vec<_> = slots.ranges_of(self.id).collect();
-            self.push_slots(SlotChangeKind::Own, version.0, &ranges);
+            let (migration, slots) = (MigrationId::FOUNDING, slots.ranges_of(self.id).collect());
+            let step = Step { migration, slots, kind: StepKind::Own { version } };
+            self.push_step(step).expect("at most 16384 ranges fit a record");
             self.close_batch(clock);
         }
         self.settle(clock);
     }
 
+    /// The slot map as the node knows it now.
+    pub fn slot_map_seen(&mut self, clock: &impl Clock, map: Arc<SlotMap>, version: SlotMapVersion) {
+        if version > self.map.1 {
+            self.map = (map, version);
+            self.holding.look_again();
+        }
+        self.settle(clock);
+    }
+
     fn step_replica(&mut self, clock: &impl Clock, event: Event) {
-        if let Some(high_watermark) = self.put_off.take() {
-            self.apply(high_watermark);
+        if let Some(high_watermark) = self.put_off.take()
+            && let Err(failed) = self.apply(high_watermark)
+        {
+            self.fail(clock, failed);
+            return;
         }
         // Read after the event was taken: a reading older than a message's arrival would date its answer too early.
         let now = clock.now();
@@ -385,7 +429,9 @@ impl<R: Respond> Group<R> {
             };
             self.step_replica(clock, event);
         }
+        self.look_after_moves(clock);
         self.publish();
+        self.look_after_held(clock);
         self.release(clock);
         self.look_after_slots();
         self.look_after_expiry(clock);
@@ -407,6 +453,7 @@ impl<R: Respond> Group<R> {
     }
 
     fn publish(&mut self) {
+        self.publish_ownership();
         self.publish_leases();
         self.publish_history();
         self.published.serving.publish_freshness(self.replica.serving().fresh_as_of);
@@ -416,6 +463,17 @@ impl<R: Respond> Group<R> {
     fn withdraw(&self) {
         self.published.serving.publish_freshness(None);
         self.publish_leases();
+    }
+
+    /// Before anybody hears that what ends an ownership is in this log, and after what gives one is applied.
+    fn publish_ownership(&mut self) {
+        let lineage = self.replica.serving().lineage;
+        if self.slots.take_news() || self.ownership.lineage() != lineage {
+            self.ownership = Arc::new(Ownership::new(&self.slots, lineage));
+            self.published.owned.store(Arc::clone(&self.ownership));
+            self.published.waiters.wake_all();
+            self.holding.look_again();
+        }
     }
 
     /// Before what it tells of is applied: a position must not be judged by less than is visible.
@@ -476,9 +534,17 @@ impl<R: Respond> Group<R> {
 
     /// Tells everybody who waits that nothing more will be known here.
     fn abandon(&mut self, reason: &'static str) {
-        let applied = self.engine.applied();
-        let time = self.engine.applied_time();
+        let (applied, time) = (self.engine.applied(), self.engine.applied_time());
         for waiting in self.waiting.drain(..) {
+            waiting.abandon(self.id, time, applied, &self.history, reason);
+        }
+        self.abandon_held(reason);
+    }
+
+    fn abandon_held(&mut self, reason: &'static str) {
+        let (applied, time) = (self.engine.applied(), self.engine.applied_time());
+        for (outcomes, respond) in self.holding.take() {
+            let waiting = Waiting { until: Lsn::ZERO, outcomes, respond };
             waiting.abandon(self.id, time, applied, &self.history, reason);
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use simplekv_cluster::migration::MoveEvent;
 use simplekv_cluster::{Alarm, Event, MetadataOutcome, MetadataRequest, Timing, TransferOutcome};
 use simplekv_meta::{Cas, GroupChange, RecordError, Records, Versioned};
 use simplekv_types::peer::Envelope;
@@ -13,8 +14,9 @@ use tracing::{error, info, warn};
 
 use crate::clock::{self, SystemClock};
 use crate::flush::{Done, FlushThread, Mark};
-use crate::group::{Answer, Group, Output, Respond, Spread, Submission};
+use crate::group::{Answer, Group, MoveOutput, Output, Respond, Spread, Submission};
 use crate::hosted::Order;
+use crate::moves;
 use crate::peers::Peers;
 
 /// Inputs taken in one turn at most, of each kind.
@@ -193,6 +195,8 @@ impl Task {
                 let slots = slots.as_ref().map(|(map, version)| (&**map, *version));
                 group.slots_read(&SystemClock, slots);
             }
+            Order::Map(map, version) => group.slot_map_seen(&SystemClock, map, version),
+            Order::Move(event) => group.step_moves(&SystemClock, event),
             Order::WhenApplied { end, done } => group.when_applied(end, done),
             Order::Report { done } => drop(done.send(group.report(&SystemClock))),
             Order::Spread { done } => {
@@ -245,6 +249,7 @@ impl Task {
             Output::Probe { id } => self.probe(id),
             Output::Metadata { id, request } => self.ask_metadata(id, request),
             Output::ReadSlots => self.read_slots(),
+            Output::Move(wanted) => self.start_move(wanted),
             Output::RequestElection { epoch, unheard } => self.tell(News::RequestElection { group, epoch, unheard }),
             Output::Rebuild { lineage } => self.tell(News::Rebuild { group, lineage }),
             Output::TransferEnded(outcome) => {
@@ -294,6 +299,32 @@ impl Task {
             let outcome = ask(&records, group, request).await;
             send(&orders, Order::Event(Event::Metadata { id, outcome }));
         });
+    }
+
+    fn start_move(&self, wanted: MoveOutput) {
+        let (group, orders) = (self.means.id, self.means.orders.clone());
+        match wanted {
+            MoveOutput::Send { to, message } => self.means.peers.send_move(to, message),
+            MoveOutput::Metadata { id, request } => {
+                let records = self.means.records.clone();
+                tokio::spawn(async move {
+                    let outcome = moves::ask(&records, request, None).await;
+                    send(&orders, Order::Move(MoveEvent::Answered { id, outcome }));
+                });
+            }
+            MoveOutput::Read { migration, pull, read } => {
+                tokio::task::spawn_blocking(move || {
+                    let found = read.run().unwrap_or_else(|failure| {
+                        error!(%group, %migration, error = %failure, "what moves to another group cannot be read");
+                        None
+                    });
+                    send(&orders, Order::Move(MoveEvent::Read { migration, pull, found }));
+                });
+            }
+            MoveOutput::Alarm(alarm) => {
+                warn!(%group, ?alarm, "a move of slots has met something that should not happen");
+            }
+        }
     }
 
     fn read_slots(&self) {

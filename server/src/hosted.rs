@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use simplekv_cluster::migration::MoveEvent;
 use simplekv_cluster::{Event, TransferOutcome};
 use simplekv_engine::Reader;
 use simplekv_types::peer::Envelope;
 use simplekv_types::{Failure, GroupId, GroupTime, Lsn, NodeId, Position, SlotMap, SlotMapVersion};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::group::{Report, SlotSet, Spread, Submission};
+use crate::group::{Ownership, Report, Spread, Submission};
 use crate::history::{History, Standing};
 use crate::host::Responder;
 use crate::serving::Serving;
@@ -25,8 +26,8 @@ pub(crate) const MESSAGES: usize = 256;
 pub struct Published {
     /// The right to answer linearizable reads.
     pub serving: Serving,
-    /// The slots this group owns, as of its applied log.
-    pub owned: ArcSwap<SlotSet>,
+    /// The slots this group owns, by its log.
+    pub owned: ArcSwap<Ownership>,
     /// The history the applied log belongs to.
     pub history: ArcSwap<History>,
     /// Who waits for elements of the group's keys.
@@ -51,6 +52,11 @@ pub(crate) enum Order {
     Event(Event),
     /// The slot map, read linearizably for a group that owned nothing yet.
     Slots(Option<(Arc<SlotMap>, SlotMapVersion)>),
+    /// The slot map as the node knows it now.
+    Map(Arc<SlotMap>, SlotMapVersion),
+    /// Something concerns the group's moves. Bounded by what the group itself has asked for and made room for, and by the pace of the
+    /// metadata.
+    Move(MoveEvent),
     /// A session waits for everything below to be applied. Bounded by the requests a node may have under way.
     WhenApplied { end: Lsn, done: Responder },
     /// Somebody wants to know how the replica is.

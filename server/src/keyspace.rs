@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::Guard;
 use bytes::Bytes;
 use simplekv_collections::Element;
 use simplekv_commands::{self as commands, Elements, Entry, Meta, Outline, View};
@@ -17,17 +16,10 @@ use crate::serving::Begun;
 use crate::shared::Shared;
 use crate::view::AppliedView;
 
-/// A group that may answer, with what it owned and held when it was asked.
+/// A group that may answer, with the lease it had when it was asked.
 struct Part {
     group: Arc<Hosted>,
-    owned: Guard<Arc<SlotSet>>,
     begun: Begun,
-}
-
-impl Part {
-    fn view(&self) -> AppliedView<'_> {
-        AppliedView::new(self.group.reader().guard(), self.group.id(), &self.owned)
-    }
 }
 
 /// Answers a command that reads all keys. `group`: only its keys.
@@ -67,14 +59,19 @@ fn with_view(
         let hosted = shared.hosted(group)?;
         // A follower would have to wait for what is on its way, slot by slot.
         let begun = hosted.published().serving.begin(now).filter(|begun| begun.leads())?;
-        let owned = hosted.published().owned.load();
-        Some(Part { group: hosted, owned, begun })
+        Some(Part { group: hosted, begun })
     };
     let parts: Vec<Part> = groups
         .into_iter()
         .map(|group| part(group).ok_or_else(|| shared.routing().not_leader(Slot::MIN, group, shared.node())))
         .collect::<Result<_, _>>()?;
-    let views: Vec<(&SlotSet, AppliedView<'_>)> = parts.iter().map(|part| (&**part.owned, part.view())).collect();
+    let guards: Vec<_> = parts.iter().map(|part| part.group.reader().guard()).collect();
+    // While the states are held still: slots that have been dropped since would seem to be empty.
+    let owned: Vec<_> = parts.iter().map(|part| part.group.published().owned.load()).collect();
+    let views = parts.iter().zip(guards).zip(&owned);
+    let views =
+        views.map(|((part, guard), owned)| (owned.shown(), AppliedView::new(guard, part.group.id(), owned.shown())));
+    let views: Vec<(&SlotSet, AppliedView<'_>)> = views.collect();
     let union = Union { views };
     if let Some(slot) = asked.iter().find_map(|slots| slots.iter().find(|&slot| union.of_slot(slot).is_none())) {
         let routing = shared.routing();

@@ -22,6 +22,7 @@ mod load;
 pub mod logging;
 mod membership;
 mod metrics;
+pub mod moves;
 mod node;
 mod peers;
 mod picture;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use simplekv_cluster::migration::{MoveEvent, MoveMessage};
 use simplekv_proto::v1;
 use simplekv_proto::v1::replication_client::ReplicationClient;
 use simplekv_types::peer::Envelope;
@@ -20,7 +21,9 @@ use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, info};
 
 use crate::channels::Said;
+use crate::hosted::Order;
 use crate::metrics::Metrics;
+use crate::moves::wire;
 use crate::routing::Routing;
 use crate::shared::Shared;
 
@@ -37,6 +40,8 @@ enum Link {
     Group(GroupId),
     /// What is said in channels: it must not hold up any group.
     Channels,
+    /// What leaders of different groups say of slots that move between them: the same.
+    Moves,
 }
 
 #[derive(Debug)]
@@ -44,6 +49,7 @@ enum Outgoing {
     Envelope(Envelope),
     /// With its share of what may be on its way.
     Said(v1::Said, Arc<OwnedSemaphorePermit>),
+    Move(v1::MoveMessage),
 }
 
 /// The links of one node.
@@ -70,6 +76,18 @@ impl Peers {
     pub(crate) fn send(&self, envelope: Envelope) {
         let (to, link) = (envelope.to, Link::Group(envelope.group));
         self.send_over(to, link, Outgoing::Envelope(envelope));
+    }
+
+    /// Sends to whoever leads a group, or drops if that is not known or cannot be done.
+    pub(crate) fn send_move(&self, to: GroupId, message: MoveMessage) {
+        let node = &self.inner.node;
+        let Some((leader, cluster)) = node.routing().leader(to).0.zip(node.cluster()) else { return };
+        if leader != node.node() {
+            return self.send_over(leader, Link::Moves, Outgoing::Move(wire::leave(cluster, to, message)));
+        }
+        if let Some(group) = node.hosted(to) {
+            group.tell(Order::Move(MoveEvent::Received(message)));
+        }
     }
 
     /// Tells all other nodes what is said in channels, as long as anything is.
@@ -182,6 +200,7 @@ async fn deliver(client: &mut ReplicationClient<Channel>, queue: &mut mpsc::Rece
                     match outgoing {
                         Outgoing::Envelope(envelope) => frame.envelopes.push(envelope.into()),
                         Outgoing::Said(said, _room) => frame.said.push(said),
+                        Outgoing::Move(message) => frame.moves.push(message),
                     }
                 }
                 // Waits while the peer's flow control says so; the queue behind fills up and drops meanwhile.

@@ -17,6 +17,8 @@ use crate::shared::Shared;
 pub(crate) struct Later {
     /// A follower's: records that may change what they read are appended and not applied.
     pub(crate) dirty: Vec<Read>,
+    /// A leader's, of slots that are changing hands.
+    pub(crate) changing: Vec<Read>,
     /// Of sessions that have seen more than is applied here.
     pub(crate) behind: Vec<Read>,
     /// What has to be applied for all of `behind`.
@@ -40,13 +42,25 @@ struct Pass {
 }
 
 impl Pass {
-    /// The answer to a read, which may still have to be proved; `None` if it cannot be answered yet. `redirect`: who else is to be asked.
-    fn take(&mut self, held: &Held<'_>, read: Read, redirect: impl Fn(Slot) -> Failure) -> Option<Answer> {
+    /// The answer to a read, which may still have to be proved; `None` if it cannot be answered yet. `redirect`: which
+    /// other replica is to be asked, `moved`: which other group.
+    fn take(
+        &mut self,
+        held: &Held<'_>,
+        read: Read,
+        redirect: impl Fn(Slot) -> Failure,
+        moved: impl Fn(Slot) -> Failure,
+    ) -> Option<Answer> {
         let (place, slot, operation) = (read.place, read.slot, &read.operation);
         let wanted = Wanted { command: &operation.command, slot, policy: operation.policy, seen: read.seen };
         match held.look(&wanted, || GroupTime(clock::wall_millis())) {
             Looked::Refuse(failure) => Some(failure.into()),
             Looked::Redirect => Some(redirect(slot).into()),
+            Looked::Elsewhere(slot) => Some(moved(slot).into()),
+            Looked::Changing => {
+                self.later.changing.push(read);
+                None
+            }
             Looked::Dirty => {
                 self.later.dirty.push(read);
                 None
@@ -77,14 +91,16 @@ pub(crate) fn execute(
     let (group, published) = (hosted.id(), hosted.published());
     let redirect = |slot| routing.not_leader(slot, group, shared.node());
     let mut pass = Pass { unproved: Vec::with_capacity(reads.len()), ..Pass::default() };
-    let (map, now) = (routing.slot_map_version, clock::now());
+    let (map, now) = ((&*routing.slots, routing.slot_map_version), clock::now());
     let (terms, is_leader) = hold_still(published, hosted.reader(), group, map, now, |held| {
         if reads.len() > 1 {
             held.prefetch(reads.iter().map(|read| (read.slot, &read.operation.command)));
         }
         for read in reads {
             let place = read.place;
-            if let (Some(answer), Some(known)) = (pass.take(held, read, redirect), answers.get_mut(place)) {
+            if let (Some(answer), Some(known)) =
+                (pass.take(held, read, redirect, |slot| routing.moved(slot)), answers.get_mut(place))
+            {
                 *known = Some(answer);
             }
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use simplekv_cluster::migration::MoveEvent;
 use simplekv_cluster::{Config, Event, NodeFacts, Replica, Timing, Window};
 use simplekv_engine::fs::Fs;
-use simplekv_engine::{DirectoryError, Engine, OpenError, Options, ReadLogError, Recovery, ReplicaIdentity, Verdict};
+use simplekv_engine::{DirectoryError, Engine, OpenError, Options, Recovery, ReplicaIdentity, Verdict};
 use simplekv_meta::{ClusterView, Records};
 use simplekv_types::peer::Sender;
 use simplekv_types::{ClusterId, FlushPolicy, GroupId, Lineage, Lsn, StorageId};
@@ -17,10 +18,11 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::group::{self, Group, Replayed};
+use crate::group::{self, Group, ReplayError, Replayed};
 use crate::host::{self, Inbox, Means, News};
 use crate::hosted::{self, Hosted, Order, Published};
 use crate::identity::{DataDir, Identity};
+use crate::moves;
 use crate::peers::Peers;
 use crate::shared::Shared;
 
@@ -35,7 +37,7 @@ pub(crate) enum OpenFailure {
     #[error("replica of {group}: {error}")]
     Directory { group: GroupId, error: DirectoryError },
     #[error("replica of {group}: {error}")]
-    Read { group: GroupId, error: ReadLogError },
+    Replay { group: GroupId, error: ReplayError },
     #[error("{path} cannot be moved aside: {error}")]
     Aside { path: PathBuf, error: std::io::Error },
     #[error("the system refuses a thread for {group}: {error}")]
@@ -224,7 +226,7 @@ impl Replicas {
         let path = inner.dir.replica(group);
         let identity = ReplicaIdentity { cluster, group, storage };
         let (engine, recovery) = Engine::open(Arc::clone(&inner.fs), &path, identity, &options, &mut |applied| {
-            replayed.record(applied.lsn, &applied.record);
+            replayed.record(applied.lsn, applied.time, &applied.record);
         })?;
         tell(group, &engine, &recovery);
         let followed = matches!(recovery.verdict, Verdict::TornTail { followed: true, .. });
@@ -273,7 +275,7 @@ impl Replicas {
         let inner = &self.inner;
         let opened = inner.opened.lock().remove(&group);
         let Opened { engine, mut replayed, .. } = opened.expect("a replica is prepared before it is started");
-        replayed.pending(&engine).map_err(|error| OpenFailure::Read { group, error })?;
+        replayed.pending(&engine).map_err(|error| OpenFailure::Replay { group, error })?;
         let config = inner.shared.config();
         let timing =
             Timing { session_ttl: config.etcd.session_ttl, flush_interval: config.flush_interval, ..Timing::default() };
@@ -319,7 +321,12 @@ impl Replicas {
     /// Tells every replica what the metadata shows about its group and about nodes.
     pub(crate) fn tell_view(&self, view: &ClusterView) {
         let nodes = node_facts(view);
+        let moves = moves::seen(view);
         for hosted in self.inner.shared.all_hosted() {
+            hosted.tell(Order::Map(Arc::clone(&view.slots), view.slot_map_version));
+            if !moves.is_empty() {
+                hosted.tell(Order::Move(MoveEvent::Seen(moves.clone())));
+            }
             hosted.tell(Order::Event(Event::NodesSeen(nodes.clone())));
             if let Some(found) = view.groups.get(&hosted.id()) {
                 let (record, revision) = (found.record.clone(), found.modified);

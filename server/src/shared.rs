@@ -260,7 +260,7 @@ impl Shared {
                 self.hosted(group).is_some_and(|hosted| {
                     let owned = hosted.published().owned.load();
                     hosted.published().serving.leads(now)
-                        && routing.slots.ranges_of(group).all(|range| owned.contains(range.first()))
+                        && routing.slots.ranges_of(group).all(|range| owned.shows(range.first()))
                 })
             })
     }

@@ -74,6 +74,14 @@ impl Waiters {
         }
     }
 
+    /// Keys may be another group's now: wakes everybody.
+    pub(crate) fn wake_all(&self) {
+        if self.count.load(Ordering::SeqCst) > 0 {
+            let queues = self.queues.lock();
+            queues.by_key.values().flatten().for_each(|place| place.woken.notify_one());
+        }
+    }
+
     fn leave(&self, number: u64, keys: &[Bytes]) {
         let mut queues = self.queues.lock();
         for key in keys {

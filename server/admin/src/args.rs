@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as Group_, Parser, Subcommand};
-use simplekv_types::{GroupId, NodeId, RecoveryPolicy, Slot};
+use simplekv_types::{GroupId, NodeId, RecoveryPolicy, Slot, SlotRange};
 
 use crate::report::Assignment;
 use crate::report::load::SlotOrder;
@@ -72,6 +72,18 @@ pub(crate) enum Command {
         #[arg(value_name = "manual|longest")]
         policy: RecoveryPolicy,
     },
+    /// Move slots to a group, under whatever load; Ctrl-C detaches, the move goes on
+    MigrateSlot(MigrateSlot),
+    /// Move slots until all groups carry equal shares
+    Rebalance(Rebalance),
+    /// Move everything a group owns to the others, then remove it
+    RemoveGroup(RemoveGroup),
+    /// Jobs that move slots: list, show, watch, pause, resume, cancel
+    #[command(subcommand)]
+    Migrations(Migrations),
+    /// A plan that `--dry-run --out` has written: show, verify, apply
+    #[command(subcommand)]
+    Plan(Plan),
     /// Which keys are read and written most, by estimate
     HotKeys(HotKeys),
     /// Which slots are asked or hold most, counted exactly
@@ -151,6 +163,98 @@ pub(crate) struct RecoverGroup {
     #[arg(long, visible_alias = "yes")]
     pub(crate) accept_data_loss: bool,
 }
+
+#[derive(Debug, Group_)]
+pub(crate) struct MigrateSlot {
+    /// Slots and ranges of slots: 0-99,5461,16383
+    #[arg(value_name = "SLOTS", value_parser = slot_list)]
+    pub(crate) slots: SlotList,
+    /// The group that shall own them
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) to: GroupId,
+    #[command(flatten)]
+    pub(crate) how: Carrying,
+}
+
+#[derive(Debug, Group_)]
+pub(crate) struct Rebalance {
+    /// What is to be equal
+    #[arg(long, value_name = "FIGURE", value_enum, default_value = "slots")]
+    pub(crate) by: Figure,
+    /// With --by ops: how long operations are counted
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    pub(crate) over: Duration,
+    #[command(flatten)]
+    pub(crate) how: Carrying,
+}
+
+#[derive(Debug, Group_)]
+pub(crate) struct RemoveGroup {
+    /// The group
+    pub(crate) group: GroupId,
+    #[command(flatten)]
+    pub(crate) how: Carrying,
+}
+
+/// How a plan is carried out.
+#[derive(Debug, Group_)]
+pub(crate) struct Carrying {
+    /// Only show what would be moved
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// With --dry-run: write the plan to this file, for `plan apply`
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    pub(crate) out: Option<std::path::PathBuf>,
+    /// Order it and return at once
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) detach: bool,
+}
+
+/// What groups are to carry equal shares of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Figure {
+    /// Slots
+    Slots,
+    /// Bytes of records
+    Bytes,
+    /// Operations a second
+    Ops,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Migrations {
+    /// All jobs: those under way, and those that ended lately
+    List,
+    /// One job with everything that is on its way
+    Show { job: String },
+    /// Follow a job until it ends; without a name the latest
+    Watch { job: Option<String> },
+    /// Begin nothing more; what is on its way goes on
+    Pause { job: String },
+    /// Go on with a job that was paused
+    Resume { job: String },
+    /// Begin nothing more, and abort what is on its way if it can be
+    Cancel { job: String },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Plan {
+    /// Show what it moves
+    Show { file: std::path::PathBuf },
+    /// Whether it could be applied now; exits with 4 if the cluster has changed since
+    Verify { file: std::path::PathBuf },
+    /// Carry it out, unless the cluster has changed since
+    Apply {
+        file: std::path::PathBuf,
+        /// Order it and return at once
+        #[arg(long)]
+        detach: bool,
+    },
+}
+
+/// Ranges of slots in order, without overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SlotList(pub(crate) Vec<SlotRange>);
 
 #[derive(Debug, Group_)]
 pub(crate) struct HotKeys {
@@ -247,6 +351,23 @@ fn nodes(text: &str) -> Result<NodeList, String> {
     Ok(NodeList(nodes))
 }
 
+/// `0-99,5461`.
+fn slot_list(text: &str) -> Result<SlotList, String> {
+    let mut ranges = Vec::new();
+    for part in text.split(',') {
+        let range: SlotRange = part
+            .trim()
+            .parse()
+            .map_err(|_| format!("`{part}` is no slot or range of slots: 0 to 16383, as in 0-99"))?;
+        ranges.push(range);
+    }
+    ranges.sort_unstable();
+    match ranges.array_windows::<2>().find(|[one, other]| one.overlaps(*other)) {
+        Some([one, other]) => Err(format!("{one} and {other} overlap")),
+        None => Ok(SlotList(ranges)),
+    }
+}
+
 fn slot(text: &str) -> Result<Slot, String> {
     let number: u16 = text.parse().map_err(|_| "expected a slot number, 0 to 16383".to_owned())?;
     Slot::try_from(number)
@@ -321,6 +442,12 @@ mod tests {
             "recover-group g1 --lost n1,n3 --to n2 --min-in-sync 1 --dry-run",
             "recover-group g1 --yes",
             "set-recovery g1 longest",
+            "migrate-slot 0-99,5461 --to g2 --detach",
+            "rebalance --by bytes --dry-run --out plan.json",
+            "remove-group g3",
+            "migrations watch",
+            "migrations cancel j4",
+            "plan apply plan.json",
         ] {
             Args::try_parse_from(["simplekv-admin"].into_iter().chain(line.split(' ')))
                 .unwrap_or_else(|e| panic!("{e}"));
@@ -335,6 +462,11 @@ mod tests {
             "recover-group",
             "recover-group g1 --dry-run --accept-data-loss",
             "set-recovery g1 fastest",
+            "migrate-slot 0-16384 --to g2",
+            "migrate-slot 0-9,5 --to g2",
+            "migrate-slot 5",
+            "rebalance --out plan.json",
+            "rebalance --by luck",
         ] {
             assert!(Args::try_parse_from(["simplekv-admin"].into_iter().chain(line.split(' '))).is_err(), "{line}");
         }

@@ -4,6 +4,8 @@ mod groups;
 mod health;
 mod init;
 mod load;
+mod moves;
+mod plan;
 mod recovery;
 
 use simplekv_proto::v1;
@@ -34,6 +36,11 @@ pub(crate) async fn run(args: &Args, output: &mut Output) -> Result<Exit, Failur
         Command::Explain(subject) => output.data(&explain(&mut node, subject).await?)?,
         Command::HotKeys(asked) => load::hot_keys(&mut node, asked, output).await?,
         Command::HotSlots(asked) => load::hot_slots(&mut node, asked, output).await?,
+        Command::MigrateSlot(asked) => plan::migrate(&mut node, asked, output).await?,
+        Command::Rebalance(asked) => plan::rebalance(&mut node, asked, output).await?,
+        Command::RemoveGroup(asked) => plan::remove_group(&mut node, asked, output).await?,
+        Command::Plan(asked) => plan::run(&mut node, asked, output).await?,
+        Command::Migrations(asked) => moves::run(&mut node, asked, output).await?,
         Command::Health(_) => (),
     }
     Ok(Exit::Ok)

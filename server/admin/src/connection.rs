@@ -78,6 +78,21 @@ impl Connection {
         call(server, *timeout, Purpose::Look, admin.load(request)).await
     }
 
+    pub(crate) async fn move_slots(&mut self, request: v1::MoveSlotsRequest) -> Result<v1::MoveSlotsReply, Failure> {
+        let Self { server, timeout, admin } = self;
+        call(server, *timeout, Purpose::Change, admin.move_slots(request)).await
+    }
+
+    pub(crate) async fn jobs(&mut self) -> Result<v1::JobsReply, Failure> {
+        let Self { server, timeout, admin } = self;
+        call(server, *timeout, Purpose::Look, admin.jobs(v1::JobsRequest {})).await
+    }
+
+    pub(crate) async fn change_job(&mut self, request: v1::ChangeJobRequest) -> Result<v1::ChangeJobReply, Failure> {
+        let Self { server, timeout, admin } = self;
+        call(server, *timeout, Purpose::Change, admin.change_job(request)).await
+    }
+
     pub(crate) async fn explain(&mut self, request: v1::ExplainRequest) -> Result<v1::ExplainReply, Failure> {
         let Self { server, timeout, admin } = self;
         call(server, *timeout, Purpose::Look, admin.explain(request)).await

@@ -9,6 +9,7 @@ mod connection;
 mod failure;
 mod output;
 mod placement;
+mod plan;
 mod report;
 mod table;
 

@@ -9,6 +9,7 @@ use simplekv_types::{ClusterId, GroupId, NodeId, SLOT_COUNT, Slot, SlotMap, Slot
 use crate::failure::Failure;
 
 pub(crate) mod load;
+pub(crate) mod moves;
 
 /// How well a cluster is. The worst of what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -230,6 +231,20 @@ impl Picture {
 
     pub(crate) fn cluster(&self) -> Option<ClusterId> {
         self.cluster
+    }
+
+    pub(crate) fn slot_map(&self) -> &SlotMap {
+        &self.slots
+    }
+
+    pub(crate) fn slot_map_version(&self) -> u64 {
+        self.topology.slot_map_version
+    }
+
+    pub(crate) fn group_ids(&self) -> Vec<GroupId> {
+        let mut groups: Vec<GroupId> = self.topology.groups.iter().map(|group| GroupId(group.id)).collect();
+        groups.sort_unstable();
+        groups
     }
 
     pub(crate) fn status(&self) -> StatusReport {

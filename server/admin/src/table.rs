@@ -11,6 +11,7 @@ use crate::report::{
 };
 
 mod load;
+mod moves;
 
 impl Render for StatusReport {
     fn render(&self, color: bool) -> String {

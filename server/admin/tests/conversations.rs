@@ -16,8 +16,10 @@ use tonic::{Request, Response, Status};
 #[derive(Debug)]
 struct FakeNode {
     status: Arc<Mutex<v1::StatusReply>>,
-    /// How often loads were asked for.
+    /// How often loads or jobs were asked for.
     asked: Mutex<u64>,
+    /// The slots that were ordered to be moved last.
+    ordered: Mutex<Option<v1::MoveSlotsRequest>>,
 }
 
 #[tonic::async_trait]
@@ -116,6 +118,61 @@ impl Admin for FakeNode {
         Err(Status::unimplemented("only other nodes ask"))
     }
 
+    async fn move_slots(&self, request: Request<v1::MoveSlotsRequest>) -> Result<Response<v1::MoveSlotsReply>, Status> {
+        let request = request.into_inner();
+        if ![0, 7].contains(&request.slot_map_version) {
+            return Err(Status::failed_precondition("the slot map has changed: plan again"));
+        }
+        *self.ordered.lock().unwrap() = Some(request);
+        Ok(Response::new(v1::MoveSlotsReply { job: "j1".to_owned() }))
+    }
+
+    /// A job is done when it has been looked at twice.
+    async fn jobs(&self, _: Request<v1::JobsRequest>) -> Result<Response<v1::JobsReply>, Status> {
+        let mut asked = self.asked.lock().unwrap();
+        *asked += 1;
+        let Some(ordered) = self.ordered.lock().unwrap().clone() else {
+            return Ok(Response::new(v1::JobsReply::default()));
+        };
+        let total = ordered.parts.iter().flat_map(|part| &part.slots).map(|span| span.last - span.first + 1).sum();
+        let ended = *asked >= 2;
+        let progress = v1::MoveProgressStatus {
+            slots_scanned: 3,
+            records: 1200,
+            bytes: 2_000_000,
+            elapsed_ms: 500,
+            ..Default::default()
+        };
+        let on_its_way = v1::Move {
+            slots: ordered.parts.first().map(|part| part.slots.clone()).unwrap_or_default(),
+            source: 1,
+            target: 2,
+            state: "copy".to_owned(),
+            progress: Some(progress),
+            ..Default::default()
+        };
+        let job = v1::Job {
+            name: "j1".to_owned(),
+            asked: ordered.asked,
+            parts: ordered.parts,
+            begun_ms: 1_000,
+            ended_ms: if ended { 3_500 } else { 0 },
+            done: ended,
+            slots_total: total,
+            slots_done: if ended { total } else { 0 },
+            moves: if ended { Vec::new() } else { vec![on_its_way] },
+            ..Default::default()
+        };
+        Ok(Response::new(v1::JobsReply { jobs: vec![job], slot_map_version: 8 }))
+    }
+
+    async fn change_job(&self, request: Request<v1::ChangeJobRequest>) -> Result<Response<v1::ChangeJobReply>, Status> {
+        match request.into_inner().job.as_str() {
+            "j1" => Ok(Response::new(v1::ChangeJobReply {})),
+            job => Err(Status::not_found(format!("there is no job {job}"))),
+        }
+    }
+
     async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<v1::LoadReply>, Status> {
         let request = request.into_inner();
         let hot = |key: &'static [u8], rate| v1::HotKey {
@@ -152,7 +209,8 @@ async fn fake_node(count: u32) -> (String, Arc<Mutex<v1::StatusReply>>) {
     let status = Arc::new(Mutex::new(reply));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let service = AdminServer::new(FakeNode { status: Arc::clone(&status), asked: Mutex::default() });
+    let service =
+        AdminServer::new(FakeNode { status: Arc::clone(&status), asked: Mutex::default(), ordered: Mutex::default() });
     let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     (address, status)
@@ -358,4 +416,73 @@ async fn hot_slots_are_what_was_asked_between_two_looks() {
     let (code, said, _) = admin(&node, "hot-slots --over 10ms --by keys --limit 1").await;
     assert_eq!((code, said.lines().nth(1).map(|line| line.starts_with("   9"))), (0, Some(true)), "{said}");
     assert_eq!(admin(&node, "hot-slots --by heat").await.0, 2);
+}
+
+/// What groups there are, and the slot map's version.
+fn two_groups(status: &Mutex<v1::StatusReply>) {
+    let group = |id| v1::Group { id, leader: id, ..Default::default() };
+    let mut status = status.lock().unwrap();
+    let topology = status.topology.as_mut().unwrap();
+    (topology.groups, topology.slot_map_version) = (vec![group(1), group(2)], 7);
+}
+
+#[tokio::test]
+async fn slots_are_moved_by_the_cluster_and_followed_from_here() {
+    let (node, status) = fake_node(2).await;
+    two_groups(&status);
+    let (code, said, told) = admin(&node, "migrate-slot 5,10-13 --to g2").await;
+    let end = "job    j1\nasked  migrate-slot 5,10-13 --to g2\nstate  done\nslots  5 of 5\ntook   2500 ms\n";
+    assert_eq!((code, said.as_str()), (0, end), "{told}");
+    assert!(told.contains("j1 goes on by itself"), "{told}");
+    assert!(
+        told.contains("0 %  0 of 5 slots; 5,10-13 g1 to g2: copy, 3 of 5, 1200 records, 2.0 MB, 4.0 MB/s"),
+        "{told}"
+    );
+    let (code, said, _) = admin(&node, "migrations list").await;
+    assert_eq!(
+        (code, said.lines().nth(1).unwrap().split_whitespace().take(5).collect::<Vec<_>>().join(" ")),
+        (0, "j1 done 5 of 5".to_owned())
+    );
+    assert_eq!(admin(&node, "migrations pause j1").await.1, "j1 is paused\n");
+    let (code, _, complaint) = admin(&node, "migrations cancel j9").await;
+    assert_eq!(code, 1, "{complaint}");
+    assert!(complaint.contains("there is no job j9"), "{complaint}");
+}
+
+#[tokio::test]
+async fn a_plan_is_made_shown_and_carried_out_only_as_long_as_it_fits() {
+    let (node, status) = fake_node(2).await;
+    two_groups(&status);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plan.json").display().to_string();
+    let (code, said, _) = admin(&node, &format!("rebalance --dry-run --out {file}")).await;
+    assert_eq!(code, 0);
+    assert!(said.contains("8192-16383   8192  g1    g2"), "{said}");
+    assert!(said.ends_with("8192 slots, for version 7 of the slot map\n"), "{said}");
+    assert_eq!(admin(&node, &format!("plan show {file}")).await.1, said);
+    assert_eq!(admin(&node, &format!("plan verify {file}")).await.0, 0);
+    assert_eq!(
+        admin(&node, &format!("plan apply {file} --detach")).await.1,
+        "ordered as j1; follow it with `simplekv-admin migrations watch j1`\n"
+    );
+
+    status.lock().unwrap().topology.as_mut().unwrap().slot_map_version = 8;
+    let (code, _, complaint) = admin(&node, &format!("plan verify {file}")).await;
+    assert_eq!(code, 4);
+    assert!(complaint.contains("for version 7 of the slot map, which is at 8 by now"), "{complaint}");
+    std::fs::write(&file, "{}").unwrap();
+    assert_eq!(admin(&node, &format!("plan apply {file}")).await.0, 2);
+}
+
+#[tokio::test]
+async fn a_group_is_not_removed_if_nobody_can_take_its_slots() {
+    let (node, status) = fake_node(2).await;
+    two_groups(&status);
+    let (code, said, _) = admin(&node, "remove-group g1 --dry-run").await;
+    assert_eq!(code, 0);
+    assert!(said.contains("  16384  g1    g2") && said.ends_with("; then g1 is removed\n"), "{said}");
+    status.lock().unwrap().topology.as_mut().unwrap().groups.truncate(1);
+    let (code, _, complaint) = admin(&node, "remove-group g1").await;
+    assert_eq!(code, 4);
+    assert!(complaint.contains("g1 is the only group"), "{complaint}");
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use simplekv_cluster::migration::Step;
 use simplekv_cluster::{Appending, BatchHeader, Event, Refusal};
-use simplekv_engine::BatchStart;
 use simplekv_engine::record::{Record, Records, SlotChange, SlotChangeKind, SlotRanges};
-use simplekv_types::{Batch, Lsn, MigrationId, SlotRange};
+use simplekv_engine::{BatchStart, EncodeError};
+use simplekv_types::{Batch, GroupTime, Lsn, MigrationId, SlotRange};
 
 use super::failure::Failed;
-use super::replayed::note;
+use super::replayed::{note, note_step};
 use super::{Clock, Group, Respond};
 
 /// A due key waits at least this long for the tick that makes it invisible, so that one tick serves many.
@@ -19,8 +20,13 @@ const EXPIRY_HORIZON: Duration = Duration::from_secs(3600);
 impl<R: Respond> Group<R> {
     /// Makes sure that the builder may be filled.
     pub(super) fn open_batch(&mut self, clock: &impl Clock) -> Result<(), Refusal> {
+        self.open_batch_not_before(clock, GroupTime::ZERO)
+    }
+
+    /// The same. If it has to be opened first it will be of this group time at least.
+    pub(super) fn open_batch_not_before(&mut self, clock: &impl Clock, time: GroupTime) -> Result<(), Refusal> {
         if self.open.is_none() {
-            let admission = self.replica.admit(clock.now(), clock.wall())?;
+            let admission = self.replica.admit_not_before(clock.now(), clock.wall(), time)?;
             self.builder.start(start_of(&admission.header(0)));
             self.open = Some(admission);
         }
@@ -37,20 +43,35 @@ impl<R: Respond> Group<R> {
         self.drafts.batch_closed();
     }
 
-    /// Appends a change of whole slots to the open batch.
-    pub(super) fn push_slots(&mut self, kind: SlotChangeKind, revision: u64, ranges: &[SlotRange]) {
-        let change = SlotChange {
-            kind,
-            migration: MigrationId(0),
+    /// Puts the end of all keys of these slots into the open batch, as part of a command.
+    pub(super) fn push_clear(&mut self, ranges: &[SlotRange]) -> Result<Lsn, EncodeError> {
+        self.builder.push(&Record::Slots(SlotChange {
+            kind: SlotChangeKind::Clear,
+            migration: MigrationId::FOUNDING,
             source: Lsn::ZERO,
-            revision,
+            revision: 0,
             slots: SlotRanges::Given(ranges),
             details: &[],
             origin: None,
-        };
-        let lsn = self.builder.push(&Record::Slots(change.clone())).expect("at most 16384 ranges fit a record");
+        }))
+    }
+
+    /// Puts a step of a move into the open batch, which it has to follow from.
+    pub(super) fn push_step(&mut self, step: Step) -> Result<(), EncodeError> {
+        let time = self.open.expect("a batch is open").time;
+        let fields = step.fields();
+        let lsn = self.builder.push(&Record::Slots(SlotChange {
+            kind: SlotChangeKind::from_number(fields.kind).expect("every step has a kind in the log"),
+            migration: step.migration,
+            source: fields.source,
+            revision: fields.revision,
+            slots: SlotRanges::Given(&step.slots),
+            details: &fields.details,
+            origin: None,
+        }))?;
         self.builder.end_command();
-        self.slots.append(lsn, &change);
+        note_step(&mut self.dedupe, &mut self.slots, lsn, time, step).expect("it was checked that the step follows");
+        Ok(())
     }
 
     /// Writes what the replica wants in the log.
@@ -91,7 +112,8 @@ impl<R: Respond> Group<R> {
     fn note_received(&mut self, batch: &Batch) -> Result<(), Failed> {
         for decoded in Records::new(&batch.records) {
             let decoded = decoded.map_err(|error| Failed::mistaken(&error))?;
-            note(&mut self.dedupe, &mut self.slots, decoded.lsn, &decoded.record);
+            note(&mut self.dedupe, &mut self.slots, decoded.lsn, batch.time, &decoded.record)
+                .map_err(|bad| Failed::mistaken(&bad))?;
         }
         Ok(())
     }

@@ -111,6 +111,11 @@ impl Drafts {
         *given
     }
 
+    /// The greatest number given here to a life of a collection in the slot; 0 if none was.
+    pub(super) fn incarnation(&self, slot: Slot) -> u64 {
+        self.incarnations.get(&slot).copied().unwrap_or(0)
+    }
+
     /// Whether the open batch may hold records of keys of which there is no draft.
     pub(super) fn are_incomplete(&self) -> bool {
         self.incomplete

@@ -1,7 +1,5 @@
 //! What the replica wants done: written to the log and applied here and now, or handed out to whoever drives the group.
 
-use std::sync::Arc;
-
 use simplekv_cluster::{Alarm, Effect};
 use simplekv_types::mutants::{Rule, is_broken};
 use simplekv_types::peer::{Envelope, Message};
@@ -25,7 +23,7 @@ impl<R: Respond> Group<R> {
                 self.outputs.push_back(Output::Flush { log_end, truncations });
             }
             Effect::Apply { high_watermark } if is_broken(Rule::C14) => self.put_off = Some(high_watermark),
-            Effect::Apply { high_watermark } => self.apply(high_watermark),
+            Effect::Apply { high_watermark } => self.apply(high_watermark)?,
             Effect::Send(envelope) => self.outputs.push_back(Output::Send(envelope)),
             Effect::SendLog { envelope, from, upto, max_bytes } => self.send_log(envelope, from, upto, max_bytes)?,
             Effect::Metadata { id, request } => self.outputs.push_back(Output::Metadata { id, request }),
@@ -57,27 +55,30 @@ impl<R: Respond> Group<R> {
         while let Some(waiting) = self.waiting.pop_back_if(|waiting| waiting.until > log_end) {
             waiting.abandon(self.id, time, applied, &self.history, "its record was replaced by another leader's");
         }
+        self.abandon_held("its record was replaced by another leader's");
         self.engine.truncate_to(log_end)?;
         self.drafts.clear();
         self.dedupe.truncate_to(log_end);
-        self.slots.truncate_to(log_end);
+        self.slots.truncate_to(log_end).map_err(|contradiction| Failed::mistaken(&contradiction))?;
+        self.moving.log_changed();
         while let Some((_, bytes)) = self.uncommitted.pop_back_if(|(end, _)| *end > log_end) {
             self.uncommitted_bytes -= bytes;
         }
         Ok(())
     }
 
-    pub(super) fn apply(&mut self, high_watermark: Lsn) {
+    pub(super) fn apply(&mut self, high_watermark: Lsn) -> Result<(), Failed> {
         self.publish_history();
         self.reaping.more = self.engine.apply_to(high_watermark, &mut |_| ());
         self.drafts.applied(self.engine.applied());
         self.dedupe.apply_to(high_watermark, self.engine.applied_time());
-        if self.slots.apply_to(high_watermark) {
-            self.published.owned.store(Arc::new(self.slots.applied().clone()));
+        if self.slots.apply_to(high_watermark).map_err(|contradiction| Failed::mistaken(&contradiction))? {
+            self.moving.log_changed();
         }
         while let Some((_, bytes)) = self.uncommitted.pop_front_if(|(end, _)| *end <= high_watermark) {
             self.uncommitted_bytes -= bytes;
         }
+        Ok(())
     }
 
     fn send_log(&mut self, mut envelope: Envelope, from: Lsn, upto: Lsn, max_bytes: usize) -> Result<(), Failed> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use simplekv_cluster::{Dedupe, DedupeRecord, Refusal, Verdict};
 use simplekv_commands as commands;
-use simplekv_engine::record::{DedupeRow, Record, SlotChangeKind};
+use simplekv_engine::record::{DedupeRow, Record};
 use simplekv_engine::{Checkpoint, EncodeError};
 use simplekv_proto::v1;
 use simplekv_resp::Command;
@@ -21,15 +21,10 @@ const DEADLINE_DEFAULT_MILLIS: u64 = 60_000;
 impl<R: Respond> Group<R> {
     /// Executes one command in the writer's turn.
     pub(super) fn execute(&mut self, clock: &impl Clock, request: &GroupRequest) -> Outcome {
-        if let Some(slot) = self.slot_refused(&request.command) {
-            return Outcome::Refused(Failure::TryAgain { slot });
+        if let Some(held_up) = self.hold_up(&request.command) {
+            return held_up;
         }
         if request.command.is_write() { self.write(clock, request) } else { self.read(clock, request) }
-    }
-
-    /// A slot of the command that this group's log does not give it.
-    fn slot_refused(&self, command: &Command) -> Option<Slot> {
-        command.keys().map(|key| Slot::of_key(key)).find(|&slot| !self.slots.accepts(slot))
     }
 
     fn read(&mut self, clock: &impl Clock, request: &GroupRequest) -> Outcome {
@@ -47,7 +42,7 @@ impl<R: Respond> Group<R> {
         };
         let open = self.open.is_some();
         let Self { engine, reader, builder, drafts, slots, id, .. } = self;
-        let keyspace = Turn::new(engine, reader, builder, drafts, *id, slots.appended(), open);
+        let keyspace = Turn::new(engine, reader, builder, drafts, *id, slots, open);
         let reply = commands::read_at_hour(&request.command, &keyspace, now, now.max(clock.wall()));
         if request.barrier { Outcome::Confirmed { reply, until } } else { Outcome::Observed { reply, until, follower } }
     }
@@ -122,7 +117,7 @@ impl<R: Respond> Group<R> {
     fn evaluate(&mut self, request: &GroupRequest, now: GroupTime) -> Result<Outcome, EncodeError> {
         let checkpoint = self.builder.checkpoint();
         let Self { engine, reader, builder, drafts, slots, id, .. } = self;
-        let mut turn = Turn::new(engine, reader, builder, drafts, *id, slots.appended(), true);
+        let mut turn = Turn::new(engine, reader, builder, drafts, *id, slots, true);
         turn.value_bytes_max = self.value_bytes_max;
         turn.now = now;
         let reply = commands::write(&request.command, &mut turn, now);
@@ -139,8 +134,11 @@ impl<R: Respond> Group<R> {
         // What they try now is evaluated behind this, in a later turn.
         begun.iter().for_each(|key| self.published.waiters.wake(key));
         if cleared {
-            let ranges = self.slots.appended().ranges();
-            self.push_slots(SlotChangeKind::Clear, 0, &ranges);
+            let ranges = self.slots.writable().ranges();
+            if let Err(error) = self.push_clear(&ranges) {
+                self.take_back(checkpoint);
+                return Err(error);
+            }
         }
         if let Some((client, write)) = request.dedupe
             && (wrote || Dedupe::must_log(write.attempt))

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
+use simplekv_cluster::SlotStanding;
 use simplekv_commands as commands;
 use simplekv_engine::Reader;
 use simplekv_resp::Command;
 use simplekv_types::mutants::{Rule, is_broken};
-use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Position, ReadPolicy, Slot, SlotMapVersion, Tick};
+use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Position, ReadPolicy, Slot, SlotMap, SlotMapVersion, Tick};
 use smallvec::smallvec;
 
-use super::{Answer, SlotSet};
+use super::{Answer, Ownership, SlotSet};
 use crate::history::{History, Standing};
 use crate::hosted::Published;
 use crate::prefetch::prefetch;
@@ -39,6 +40,10 @@ pub enum Looked {
     Refuse(Failure),
     /// Somebody else has to be asked.
     Redirect,
+    /// Another group has to be asked: the slot map gives it this slot.
+    Elsewhere(Slot),
+    /// A leader's: a slot of the read is changing hands. Whoever writes will know soon whose it is.
+    Changing,
     /// A follower's: records that may change what is read are appended and not applied; its leader may have shown them already.
     Dirty,
     /// The session has seen more than is applied here.
@@ -90,21 +95,23 @@ pub fn hold_still<T>(
     published: &Published,
     reader: &Reader,
     group: GroupId,
-    map: SlotMapVersion,
+    map: (&SlotMap, SlotMapVersion),
     now: Tick,
     reads: impl FnOnce(&Held<'_>) -> T,
 ) -> (Terms, T) {
     let begun = published.serving.begin(now);
     let fresh_as_of = published.serving.fresh_as_of(now);
+    let guard = reader.guard();
+    // While the state is held still, so that they tell of all that is in it: slots that have been dropped since would seem to be empty.
     let owned = published.owned.load();
-    let view = AppliedView::new(reader.guard(), group, &owned);
-    // While the state is held still, so that it tells of all that is in it.
     let history = published.history.load();
+    let view = AppliedView::new(guard, group, owned.shown());
     let applied = view.applied();
     let held = Held {
-        ground: Ground { group, map, begun, history: &history, applied },
+        ground: Ground { group, begun, history: &history, applied },
         view: &view,
         owned: &owned,
+        map,
         here: history.position(group, applied),
         is_leader: published.serving.is_leader(),
     };
@@ -116,7 +123,9 @@ pub fn hold_still<T>(
 pub struct Held<'a> {
     ground: Ground<'a>,
     view: &'a AppliedView<'a>,
-    owned: &'a SlotSet,
+    owned: &'a Ownership,
+    /// The slot map this node knows.
+    map: (&'a SlotMap, SlotMapVersion),
     /// Where everybody reads.
     here: Position,
     is_leader: bool,
@@ -142,10 +151,9 @@ impl Held<'_> {
         let is_pending = || command.reads_unnamed_keys() || command.keys().any(|key| self.view.is_pending(key));
         let course = self.ground.course(wanted.policy, wanted.seen, is_pending);
         if !matches!(course, Course::Refuse(_) | Course::Redirect)
-            && let Some(slot) = unowned(command, wanted.slot, self.owned)
+            && let Some(slot) = not_shown(command, wanted.slot, self.owned.shown())
         {
-            // The leader may know of a record on its way that gives it.
-            return if self.is_leader { Looked::Refuse(Failure::TryAgain { slot }) } else { Looked::Redirect };
+            return self.look_elsewhere(slot);
         }
         match course {
             Course::Answer(proof) => Looked::Answer(self.answer(command, hour), proof),
@@ -153,6 +161,17 @@ impl Held<'_> {
             Course::Redirect => Looked::Redirect,
             Course::Dirty => Looked::Dirty,
             Course::Behind => Looked::Behind,
+        }
+    }
+
+    /// Of a read for a slot that may not be shown here.
+    fn look_elsewhere(&self, slot: Slot) -> Looked {
+        let (map, version) = self.map;
+        match self.owned.standing(self.ground.group, map, version, slot) {
+            SlotStanding::Moved(_) => Looked::Elsewhere(slot),
+            SlotStanding::Unowned => Looked::Refuse(Failure::SlotUnserved { slot }),
+            _ if self.is_leader => Looked::Changing,
+            _ => Looked::Redirect,
         }
     }
 
@@ -168,19 +187,17 @@ impl Held<'_> {
     }
 }
 
-/// A slot of the command that this group does not own. `first` is that of its first key.
-fn unowned(command: &Command, first: Slot, owned: &SlotSet) -> Option<Slot> {
-    if !owned.contains(first) {
+/// A slot of the command that this group may not show. `first` is that of its first key.
+fn not_shown(command: &Command, first: Slot, shown: &SlotSet) -> Option<Slot> {
+    if !shown.contains(first) {
         return Some(first);
     }
-    command.keys().skip(1).map(|key| Slot::of_key(key)).find(|&slot| !owned.contains(slot))
+    command.keys().skip(1).map(|key| Slot::of_key(key)).find(|&slot| !shown.contains(slot))
 }
 
 /// What a replica knows of the state it reads from. Everything in it was read while that state was held still, or before.
 struct Ground<'a> {
     group: GroupId,
-    /// The slot map this node knows.
-    map: SlotMapVersion,
     /// The replica's lease when the reads began.
     begun: Option<Begun>,
     history: &'a History,
@@ -226,10 +243,12 @@ impl Ground<'_> {
             // Whoever has the leader's lease has everything that anybody can have seen.
             (Standing::Behind, _) if self.leads() => Course::Refuse(Failure::TokenLost { group: self.group }),
             (Standing::Behind, _) => Course::Behind,
-            // The slots may have gone elsewhere and come back since; only a leader surely has what was done meanwhile.
-            (Standing::Covers, _) if !self.leads() && seen.slots > self.map.max(self.history.slots()) => {
-                Course::Redirect
-            }
+            // The slots may have gone elsewhere and come back since: whoever has a lease surely has what was done meanwhile.
+            (Standing::Covers, _) if seen.slots > self.history.slots() && !is_broken(Rule::M22) => match self.begun {
+                None => Course::Redirect,
+                Some(begun) if !begun.leads() && is_pending() => Course::Dirty,
+                Some(_) => Course::Answer(Some(Proof::Lease)),
+            },
             (Standing::Covers, policy) => self.age_course(policy, is_pending),
         }
     }
@@ -273,7 +292,7 @@ mod tests {
         }
         let history = History::new(Lineage(0), SlotMapVersion(5), &[(Epoch(1), Lsn(0)), (Epoch(4), Lsn(10))]);
         let begun = serving.begin(Tick::from_millis(1));
-        let ground = Ground { group: GROUP, map: SlotMapVersion(5), begun, history: &history, applied: Lsn(15) };
+        let ground = Ground { group: GROUP, begun, history: &history, applied: Lsn(15) };
         ground.course(policy, seen, || is_pending)
     }
 
@@ -308,14 +327,15 @@ mod tests {
         assert_eq!(course(Lease::Leader, ReadPolicy::SESSION, seen(4, 16), false), LOST, "nobody has more");
     }
 
-    /// The group may have been given the slots by another after the session read them there.
+    /// M22: the group may have been given the slots by another after the session read them there.
     #[test]
-    fn a_session_that_knows_a_newer_slot_map_is_answered_by_the_leader_only() {
+    fn a_session_that_knows_a_newer_slot_map_is_answered_under_a_lease_only() {
         let newer = seen(4, 15).map(|seen| Position { slots: SlotMapVersion(6), ..seen });
-        for lease in [Lease::None, Lease::Follower] {
-            assert_eq!(course(lease, ReadPolicy::SESSION, newer, false), Course::Redirect);
-        }
-        assert_eq!(course(Lease::Leader, ReadPolicy::SESSION, newer, false), Course::Answer(None));
+        let course = |lease, is_pending| course(lease, ReadPolicy::SESSION, newer, is_pending);
+        assert_eq!(course(Lease::None, false), Course::Redirect);
+        assert_eq!(course(Lease::Follower, false), Course::Answer(Some(Proof::Lease)));
+        assert_eq!(course(Lease::Follower, true), Course::Dirty);
+        assert_eq!(course(Lease::Leader, true), Course::Answer(Some(Proof::Lease)));
     }
 
     #[test]

@@ -1,47 +1,71 @@
 //! What a group knows from its log besides the keys: who may retry what, and which slots it owns.
 
 use bytes::Bytes;
+use simplekv_cluster::migration::Step;
 use simplekv_cluster::{Dedupe, DedupeRecord, Recovered};
 use simplekv_engine::record::{Record, Records};
 use simplekv_engine::{Engine, ReadLogError};
-use simplekv_types::{Epoch, Lineage, Lsn, limits};
+use simplekv_types::{Epoch, GroupTime, Lineage, Lsn, limits};
 
-use super::SlotTable;
+use super::OwnedSlots;
+use super::slots::{BadStep, step_of};
 
 /// What replaying a log gives its group, besides the keys.
 #[derive(Debug, Default)]
 pub struct Replayed {
     pub(super) dedupe: Dedupe,
-    pub(super) slots: SlotTable,
+    pub(super) slots: OwnedSlots,
+    /// The first record that cannot stand where it stands.
+    bad: Option<BadStep>,
 }
 
 impl Replayed {
-    /// Takes up a committed record, in the order of the log.
-    pub fn record(&mut self, lsn: Lsn, record: &Record<'_>) {
-        note(&mut self.dedupe, &mut self.slots, lsn, record);
+    /// Takes up a committed record, in the order of the log. `time`: of its batch.
+    pub fn record(&mut self, lsn: Lsn, time: GroupTime, record: &Record<'_>) {
+        let noted = note(&mut self.dedupe, &mut self.slots, lsn, time, record);
+        if self.bad.is_none() {
+            self.bad = noted.err();
+        }
     }
 
     /// Takes up what the log holds beyond what is known to be committed.
     ///
     /// # Errors
-    /// The log cannot be read.
-    pub fn pending(&mut self, engine: &Engine) -> Result<(), ReadLogError> {
+    /// The log cannot be read, or what it says of slots contradicts itself.
+    pub fn pending(&mut self, engine: &Engine) -> Result<(), ReplayError> {
         let mut from = engine.applied();
         while from < engine.log_end() {
             for batch in engine.read_log(from, limits::BATCH_BYTES)? {
                 for decoded in Records::new(&batch.records) {
                     let decoded = decoded.expect("the engine verified the record when it opened the log");
-                    note(&mut self.dedupe, &mut self.slots, decoded.lsn, &decoded.record);
+                    self.record(decoded.lsn, batch.time, &decoded.record);
                 }
                 from = batch.end();
             }
         }
-        Ok(())
+        self.bad.take().map_or(Ok(()), |bad| Err(ReplayError::Slots(bad.to_string())))
     }
 }
 
+/// Why a log does not make a group.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadLogError),
+    /// What it says of slots contradicts itself, or is of a version that this program does not know.
+    #[error("what the log says of slots makes no sense: {0}")]
+    Slots(String),
+}
+
 /// Takes up an appended record that is not about a key's value.
-pub(super) fn note(dedupe: &mut Dedupe, slots: &mut SlotTable, lsn: Lsn, record: &Record<'_>) {
+pub(super) fn note(
+    dedupe: &mut Dedupe,
+    slots: &mut OwnedSlots,
+    lsn: Lsn,
+    time: GroupTime,
+    record: &Record<'_>,
+) -> Result<(), BadStep> {
     match record {
         Record::Dedupe(row) => dedupe.append(
             lsn,
@@ -54,9 +78,28 @@ pub(super) fn note(dedupe: &mut Dedupe, slots: &mut SlotTable, lsn: Lsn, record:
                 result: Bytes::copy_from_slice(row.result),
             },
         ),
-        Record::Slots(change) => slots.append(lsn, change),
+        Record::Slots(change) => {
+            if let Some(step) = step_of(lsn, change)? {
+                note_step(dedupe, slots, lsn, time, step)?;
+            }
+        }
         _ => (),
     }
+    Ok(())
+}
+
+/// Takes up an appended step of a move.
+pub(super) fn note_step(
+    dedupe: &mut Dedupe,
+    slots: &mut OwnedSlots,
+    lsn: Lsn,
+    time: GroupTime,
+    step: Step,
+) -> Result<(), BadStep> {
+    if step.clears() {
+        dedupe.append_drop(lsn, step.slots.clone());
+    }
+    Ok(slots.append(lsn, time, step)?)
 }
 
 /// What a replica is told of its log. `lineage`: that of the group's record, which a new replica begins with.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use simplekv_cluster::{FollowerStatus, Role, Traces};
-use simplekv_types::{Epoch, GroupId, GroupTime, Lsn, NodeId, Tick};
+use simplekv_types::{Epoch, GroupId, GroupTime, Lsn, MigrationId, NodeId, Tick};
 
 use super::{Clock, Group, Respond};
 
@@ -44,6 +44,25 @@ pub struct Report {
     pub slots: usize,
     /// A leader's view of the others.
     pub followers: Vec<FollowerReport>,
+    /// A leader's moves that bring slots.
+    pub moves: Vec<MoveReport>,
+}
+
+/// How far a move has come that brings slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveReport {
+    /// The move.
+    pub migration: MigrationId,
+    /// Slots that have been copied once; what changes of them follows.
+    pub slots_scanned: usize,
+    /// Records taken in since this leader began.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// For how long it has been taking them in.
+    pub elapsed: Duration,
+    /// Whether everything up to the source's fence is here.
+    pub ready: bool,
 }
 
 /// A follower as its leader sees it.
@@ -95,7 +114,7 @@ impl<R: Respond> Group<R> {
             log_bytes: self.engine.segment_stats().iter().map(|segment| segment.bytes).sum(),
             time: self.engine.applied_time(),
             lease_ms: u64::try_from(serving.leader_lease_until.since(now).as_millis()).unwrap_or(u64::MAX),
-            slots: self.slots.applied().count(),
+            slots: self.slots.table().applied().owned().map(|range| range.iter().len()).sum(),
             followers: self
                 .replica
                 .status()
@@ -103,6 +122,7 @@ impl<R: Respond> Group<R> {
                 .into_iter()
                 .map(|follower| FollowerReport::of(follower, now))
                 .collect(),
+            moves: self.move_reports(now),
         }
     }
 }

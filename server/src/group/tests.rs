@@ -143,7 +143,7 @@ impl Replay {
         let shared: Arc<dyn Fs> = Arc::new(fs.clone());
         let options = Options { flush, ..Options::default() };
         let (engine, _) = Engine::open(shared, Path::new("/g1"), identity, &options, &mut |applied| {
-            replayed.record(applied.lsn, &applied.record);
+            replayed.record(applied.lsn, applied.time, &applied.record);
         })
         .expect("an empty disk is in order");
         let settings = Config {

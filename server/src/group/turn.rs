@@ -9,7 +9,7 @@ use simplekv_engine::record::{Element, Put, Record, Records};
 use simplekv_engine::{BatchBuilder, EncodeError, Engine, FoundElements, Pending, Reader};
 use simplekv_types::{Failure, GroupId, GroupTime, Lsn, Slot, SlotRange, ValueType, limits};
 
-use super::SlotSet;
+use super::OwnedSlots;
 use super::drafts::{Draft, Drafts, replay};
 use crate::view::{self, AppliedView};
 
@@ -19,7 +19,7 @@ pub(super) struct Turn<'a> {
     applied: AppliedView<'a>,
     builder: RefCell<&'a mut BatchBuilder>,
     drafts: RefCell<&'a mut Drafts>,
-    slots: &'a SlotSet,
+    slots: &'a OwnedSlots,
     pub(super) value_bytes_max: usize,
     /// Whether the builder holds a batch of this turn.
     open: bool,
@@ -54,10 +54,10 @@ impl<'a> Turn<'a> {
         builder: &'a mut BatchBuilder,
         drafts: &'a mut Drafts,
         group: GroupId,
-        slots: &'a SlotSet,
+        slots: &'a OwnedSlots,
         open: bool,
     ) -> Self {
-        let applied = AppliedView::new(reader.guard(), group, slots);
+        let applied = AppliedView::new(reader.guard(), group, slots.writable());
         let (builder, drafts) = (RefCell::new(builder), RefCell::new(drafts));
         Self {
             engine,
@@ -302,7 +302,7 @@ impl View for Turn<'_> {
     }
 
     fn slots(&self) -> Vec<SlotRange> {
-        self.slots.ranges()
+        self.slots.writable().ranges()
     }
 
     fn key_count(&self, slot: Slot) -> u64 {
@@ -342,7 +342,8 @@ impl Keyspace for Turn<'_> {
 
     fn begin(&mut self, key: &Bytes, kind: ValueType, expire_at: Option<GroupTime>) {
         let slot = Slot::of_key(key);
-        let incarnation = self.drafts.get_mut().next_incarnation(slot, self.applied.incarnation(slot));
+        let known = self.applied.incarnation(slot).max(self.slots.lives(slot));
+        let incarnation = self.drafts.get_mut().next_incarnation(slot, known);
         let version = self.push_life(key, kind, incarnation, expire_at);
         if matches!(kind, ValueType::List | ValueType::Zset) {
             self.begun.push(key.clone());

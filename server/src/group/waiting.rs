@@ -38,6 +38,8 @@ pub trait Respond {
 pub(super) enum Outcome {
     /// Refused before anything was appended or looked at. Final.
     Refused(Failure),
+    /// Nothing was done yet: its slots are changing hands.
+    Held,
     /// Read from the log as it stood: true once that is committed, if this replica then still leads, or if the follower's lease under
     /// which it was read has lasted until then.
     Observed { reply: Reply, until: Lsn, follower: Option<Begun> },
@@ -51,7 +53,7 @@ impl Outcome {
     /// What has to be applied first.
     pub(super) fn until(&self) -> Lsn {
         match self {
-            Self::Refused(_) => Lsn::ZERO,
+            Self::Refused(_) | Self::Held => Lsn::ZERO,
             Self::Observed { until, .. } | Self::Confirmed { until, .. } | Self::Appended { until, .. } => *until,
         }
     }
@@ -78,6 +80,7 @@ impl<R: Respond> Waiting<R> {
     ) {
         let answer = |outcome| match outcome {
             Outcome::Refused(failure) => failure.into(),
+            Outcome::Held => Failure::NoLeader { group }.into(),
             Outcome::Observed { follower, .. } if !true_still(follower) => Failure::NoLeader { group }.into(),
             Outcome::Observed { reply, until, .. }
             | Outcome::Confirmed { reply, until }
@@ -102,7 +105,7 @@ impl<R: Respond> Waiting<R> {
             Outcome::Confirmed { reply, until } | Outcome::Appended { reply, until } if until <= applied => {
                 Answer { reply, time, seen: smallvec![history.position(group, until)] }
             }
-            Outcome::Observed { .. } | Outcome::Confirmed { .. } => Failure::NoLeader { group }.into(),
+            Outcome::Held | Outcome::Observed { .. } | Outcome::Confirmed { .. } => Failure::NoLeader { group }.into(),
             Outcome::Appended { .. } => Failure::Uncertain { reason: Cow::Borrowed(reason) }.into(),
         };
         self.respond.respond(self.outcomes.into_iter().map(answer).collect());

@@ -13,7 +13,7 @@ use simplekv_proto::v1::admin_server::Admin;
 use simplekv_types::{ClusterId, ClusterRecord, Epoch, GroupId, GroupRecord, Lineage, NodeId, Slot, SlotMap};
 use tonic::{Request, Response, Status};
 
-use crate::group::Report;
+use crate::group::{MoveReport, Report};
 use crate::rpc::status;
 use crate::shared::Shared;
 use crate::{controller, http, remains};
@@ -21,6 +21,7 @@ use crate::{controller, http, remains};
 mod explain;
 mod findings;
 mod load;
+mod moves;
 mod recovery;
 
 /// How long another node may take to answer.
@@ -85,6 +86,7 @@ impl AdminService {
             last_epoch: report.traces.last_epoch.0,
             run: report.traces.identity.run.0,
             halted: report.traces.halted.map(remains::cause_name).unwrap_or_default().to_owned(),
+            moves: report.moves.iter().map(move_progress).collect(),
         }
     }
 
@@ -190,6 +192,18 @@ fn new_group(view: &ClusterView, id: GroupId, asked: &v1::NewGroup) -> Result<Gr
         recovering: false,
         recovery: recovery::policy(asked.recovery()),
     })
+}
+
+fn move_progress(report: &MoveReport) -> v1::MoveProgressStatus {
+    let MoveReport { migration, slots_scanned, records, bytes, elapsed, ready } = *report;
+    v1::MoveProgressStatus {
+        migration: migration.0,
+        slots_scanned: u32::try_from(slots_scanned).unwrap_or(u32::MAX),
+        records,
+        bytes,
+        elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        ready,
+    }
 }
 
 fn histories(view: &ClusterView) -> Vec<v1::GroupHistory> {
@@ -340,6 +354,26 @@ impl Admin for AdminService {
     async fn replicas(&self, _: Request<v1::ReplicasRequest>) -> Result<Response<v1::ReplicasReply>, Status> {
         let replicas = self.own_replicas().await;
         Ok(Response::new(v1::ReplicasReply { node: self.shared.node().0, replicas }))
+    }
+
+    async fn move_slots(&self, request: Request<v1::MoveSlotsRequest>) -> Result<Response<v1::MoveSlotsReply>, Status> {
+        let job = moves::order(&self.records, request.into_inner()).await?;
+        Ok(Response::new(v1::MoveSlotsReply { job }))
+    }
+
+    async fn jobs(&self, _: Request<v1::JobsRequest>) -> Result<Response<v1::JobsReply>, Status> {
+        let view = self.shared.view();
+        // Only while something moves is there anything to ask others for.
+        let told = match view.migrations.is_empty() {
+            true => Vec::new(),
+            false => self.all_replicas(&view).await.0.into_iter().flat_map(|replica| replica.moves).collect(),
+        };
+        moves::list(&self.records, told).await.map(Response::new)
+    }
+
+    async fn change_job(&self, request: Request<v1::ChangeJobRequest>) -> Result<Response<v1::ChangeJobReply>, Status> {
+        moves::change(&self.records, &request.into_inner()).await?;
+        Ok(Response::new(v1::ChangeJobReply {}))
     }
 
     async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<v1::LoadReply>, Status> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use simplekv_cluster::ControllerEvent;
+use simplekv_cluster::migration::MoveEvent;
 use simplekv_proto::convert::{cluster_id, election_sender};
 use simplekv_proto::v1;
 use simplekv_proto::v1::replication_server::Replication;
@@ -12,6 +13,8 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 
 use crate::controller::Orders;
+use crate::hosted::Order;
+use crate::moves::wire;
 use crate::rpc::status;
 use crate::shared::Shared;
 
@@ -40,6 +43,16 @@ impl Replication for ReplicationService {
                     return Err(status::other_cluster(cluster));
                 }
                 self.shared.channels().publish(Naming::Channel, &channel, &message);
+            }
+            for wire in frame.moves {
+                let arrived = wire::arrive(wire).map_err(|error| status::invalid(error.to_string()))?;
+                if self.shared.cluster() != Some(arrived.cluster) {
+                    return Err(status::other_cluster(arrived.cluster));
+                }
+                // Of a group that is not here any more: to the other side, a lost message.
+                if let Some(group) = self.shared.hosted(arrived.to) {
+                    group.tell(Order::Move(MoveEvent::Received(arrived.message)));
+                }
             }
             for wire in frame.envelopes {
                 let envelope = Envelope::try_from(wire).map_err(|error| status::malformed(&error))?;

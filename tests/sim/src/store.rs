@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use simplekv_cluster::migration::{MoveOutcome, MoveRequest};
 use simplekv_cluster::{MetadataOutcome, NodeFacts};
 use simplekv_meta::{
     Cas, ControllerRecord, Entry, GroupChange, Key, Keys, Listing, MetaError, MetaStore, Model, Office, Records,
@@ -109,6 +110,11 @@ impl Store {
             Ok(Cas::Lost(conflict)) => MetadataOutcome::Lost { current: conflict.group.map(versioned) },
             Err(error) => unreachable!("the store itself does not fail: {error}"),
         }
+    }
+
+    /// Reads or changes moves of slots.
+    pub(crate) fn ask_move(&self, request: MoveRequest) -> MoveOutcome {
+        at_once(simplekv_server::moves::ask(&self.records, request, None))
     }
 
     pub(crate) fn slots(&self) -> (SlotMap, SlotMapVersion) {

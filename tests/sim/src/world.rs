@@ -6,6 +6,7 @@ mod disks;
 mod groups;
 mod happening;
 mod metadata;
+mod moves;
 mod nodes;
 mod recovery;
 mod requests;
@@ -293,6 +294,11 @@ impl World {
             }
             Happening::Execute { asker, id, ask, answer } => self.execute(asker, id, ask, answer),
             Happening::SlotsRead { node, run, group, found } => self.slots_read(node, run, group, found),
+            Happening::TellMove { node, run, group, event } => self.tell_move(node, run, group, event),
+            Happening::DeliverMove { node, group, message } => self.deliver_move(node, group, message),
+            Happening::ExecuteMove { node, run, group, id, request, answer } => {
+                self.execute_move(node, run, group, id, request, answer);
+            }
             Happening::Decide { group, to, shown } => self.decide_recovery(group, to, &shown),
             Happening::Recover { change } => self.execute_recovery(&change),
             Happening::Inspect { node, run, group, found } => self.inspected(node, run, group, found),

@@ -37,6 +37,7 @@ mod readme_session;
 mod redis_rs;
 mod router_speaks_redis;
 mod sessions_see_what_they_did;
+mod slots_move;
 mod transactions;
 mod typed_views;
 mod wiped_disk_rejoins;

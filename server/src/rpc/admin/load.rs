@@ -33,7 +33,7 @@ fn slots(shared: &Shared) -> Vec<v1::SlotLoad> {
     let led: Vec<_> = routing.led_by(shared.node()).filter_map(|group| shared.hosted(group)).collect();
     let each = Slot::all().filter_map(|slot| {
         let (reads, writes) = shared.load().of_slot(slot);
-        let leader = led.iter().find(|hosted| hosted.published().owned.load().contains(slot));
+        let leader = led.iter().find(|hosted| hosted.published().owned.load().shows(slot));
         let stats = leader.map(|hosted| hosted.reader().stats(slot)).unwrap_or_default();
         let is_idle = (reads, writes, stats.keys) == (0, 0, 0);
         let (keys, bytes) = (stats.keys, stats.bytes);

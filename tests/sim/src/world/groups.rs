@@ -101,6 +101,7 @@ impl World {
                 self.schedule(after, Happening::SlotsRead { node: id, run, group, found });
             }
             Output::RequestElection { epoch, unheard } => self.request_election(id, group, epoch, unheard),
+            Output::Move(wanted) => self.start_move(id, run, group, wanted),
             Output::ReadyToStop => {
                 if let Some(hosted) = self.machines.get_mut(&id).and_then(|machine| machine.hosted_mut(group)) {
                     hosted.ready_to_stop = true;

@@ -1,5 +1,7 @@
 //! What happens, and to whom.
 
+use simplekv_cluster::migration::{MoveEvent, MoveMessage, MoveRequest};
+
 use super::*;
 use crate::machine::NodeFile;
 
@@ -19,6 +21,9 @@ pub(crate) enum Happening {
     FlushEnds { node: NodeId, run: RunId, group: GroupId, mark: Option<(Lsn, u64)>, probe: Option<u64>, synced: bool },
     Execute { asker: Asker, id: RequestId, ask: Ask, answer: bool },
     SlotsRead { node: NodeId, run: RunId, group: GroupId, found: bool },
+    TellMove { node: NodeId, run: RunId, group: GroupId, event: MoveEvent },
+    DeliverMove { node: NodeId, group: GroupId, message: MoveMessage },
+    ExecuteMove { node: NodeId, run: RunId, group: GroupId, id: RequestId, request: MoveRequest, answer: bool },
     Decide { group: GroupId, to: Option<NodeId>, shown: String },
     Recover { change: simplekv_meta::GroupChange },
     Inspect { node: NodeId, run: RunId, group: GroupId, found: Vec<(NodeFacts, Vec<StorageId>)> },
@@ -67,9 +72,12 @@ impl Happening {
             | Self::Tell { node, group, .. }
             | Self::FlushBegins { node, group, .. }
             | Self::FlushEnds { node, group, .. }
-            | Self::SlotsRead { node, group, .. } => (*node, *group) == (id, of),
+            | Self::SlotsRead { node, group, .. }
+            | Self::TellMove { node, group, .. }
+            | Self::DeliverMove { node, group, .. } => (*node, *group) == (id, of),
             Self::Confirm { node, request, .. } => (*node, request.group) == (id, of),
-            Self::Execute { asker: Asker::Replica { node, group, .. }, answer, .. } => {
+            Self::Execute { asker: Asker::Replica { node, group, .. }, answer, .. }
+            | Self::ExecuteMove { node, group, answer, .. } => {
                 *answer &= (*node, *group) != (id, of);
                 false
             }
@@ -85,6 +93,8 @@ impl Happening {
             | Self::Tell { node, .. }
             | Self::FlushBegins { node, .. }
             | Self::SlotsRead { node, .. }
+            | Self::TellMove { node, .. }
+            | Self::DeliverMove { node, .. }
             | Self::Inspect { node, .. }
             | Self::Rebuild { node, .. }
             | Self::Seen { node, .. }

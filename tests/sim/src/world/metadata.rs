@@ -11,13 +11,13 @@ use crate::machine::Term;
 use crate::network::Link;
 
 /// The store tells an asker that it does not know after this long.
-const STORE_TIMEOUT: Nanos = ms(500);
+pub(super) const STORE_TIMEOUT: Nanos = ms(500);
 /// A process looks at everything again this often: watches lose events.
 const RELIST: Nanos = ms(5000);
 
 /// What becomes of a request to the store.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+pub(super) enum Fate {
     Done,
     /// Executed, but the asker never learns it.
     ReplyLost,
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    fn fate(&mut self, asker: Asker) -> Fate {
+    pub(super) fn fate(&mut self, asker: Asker) -> Fate {
         let (Asker::Replica { node, .. } | Asker::Controller { node, .. }) = asker;
         let link = |from, to| self.network.link(from, to);
         let (here, store) = (Place::Node(node), Place::Store);

@@ -79,12 +79,18 @@ impl World {
         let Request { command, policy, seen, .. } = &request;
         let slot = command.keys().next().map_or(Slot::MIN, |key| Slot::of_key(key));
         let wanted = Wanted { command, slot, policy: *policy, seen: *seen };
-        let (map, begins) = (self.store.slots().1, machine.reading_clock(now));
+        let (map, version) = self.store.slots();
+        let (map, begins) = ((&map, version), machine.reading_clock(now));
         let (terms, (looked, leads)) = hold_still(&hosted.published, &hosted.reader, group, map, begins, |held| {
             (held.look(&wanted, || clock.hour), held.is_leader())
         });
         match looked {
             Looked::Redirect => self.redirect(id, &request),
+            Looked::Elsewhere(slot) => self.reply(id, &request, Failure::TryAgain { slot }.into()),
+            Looked::Changing => {
+                let patience = u64::try_from(request.timeout.as_nanos()).unwrap_or(u64::MAX);
+                self.submit(id, request, false, Waits::Turn, patience);
+            }
             Looked::Refuse(failure) => {
                 let is_lost = matches!(failure, Failure::TokenLost { .. });
                 // Whoever looked at the clock long before cannot tell.

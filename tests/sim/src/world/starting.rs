@@ -104,7 +104,7 @@ impl World {
         };
         let fs: Arc<dyn Fs> = Arc::new(machine.fs.clone());
         let found = Engine::open(fs, &path, identity, &options, &mut |applied| {
-            replayed.record(applied.lsn, &applied.record);
+            replayed.record(applied.lsn, applied.time, &applied.record);
         });
         match found {
             // The page cache still had everything that was written: it is not a crash that took this.
@@ -280,8 +280,12 @@ impl World {
         let oracle = self.oracles.get_mut(&group).expect("every group has one");
         let Serving { lineage, epoch, .. } = replica.serving();
         oracle.apply(Applying { who: id, group, lineage, epoch, applied, now }, &mut shadow, &log);
+        let mut hosted = Group::new(group, replica, engine, replayed, Arc::clone(&published), VALUE_BYTES);
+        let (map, version) = self.store.slots();
+        let clock = self.machines.get(&id).expect("it is being started").clocks.read(now);
+        hosted.slot_map_seen(&clock, Arc::new(map), version);
         Hosted {
-            group: Group::new(group, replica, engine, replayed, Arc::clone(&published), VALUE_BYTES),
+            group: hosted,
             published,
             reader,
             log,
