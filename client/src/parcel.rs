@@ -158,7 +158,7 @@ mod tests {
     use crate::attempt::Outcome;
 
     const MANNER: Manner =
-        Manner { read: ReadPolicy::Linearizable, dedupe: None, timeout_ms: 500, seen: None, group: None };
+        Manner { read: ReadPolicy::Linearizable, dedupe: None, timeout_ms: 500, seen: None, group: None, tracker: 0 };
 
     fn parcel(lens: &[usize]) -> (Parcel, Content, Inbox) {
         let mut packing = Packing::new(3, lens.len(), 0);

@@ -25,6 +25,8 @@ pub struct OpReply {
     pub attempt: u32,
     /// Where the answer was read or written.
     pub seen: Option<Position>,
+    /// Whether the tracker that was named is told when what was read changes.
+    pub tracked: bool,
 }
 
 const ID: u8 = 0x08;
@@ -32,6 +34,7 @@ const VALUE: u8 = 0x12;
 const GROUP_TIME: u8 = 0x18;
 const ATTEMPT: u8 = 0x20;
 const SEEN: u8 = 0x2a;
+const TRACKED: u8 = 0x30;
 
 /// The keys of the values that nearly all replies are, within `Value`.
 const OK: u8 = 0x0a;
@@ -92,6 +95,7 @@ pub struct Draft {
     group_time: u64,
     attempt: u32,
     seen: Option<v1::Position>,
+    tracked: bool,
     body: usize,
 }
 
@@ -105,7 +109,14 @@ impl Draft {
             + number_len(group_time.0)
             + number_len(attempt.into())
             + message_len(seen.as_ref());
-        Self { id, value, group_time: group_time.0, attempt, seen, body }
+        Self { id, value, group_time: group_time.0, attempt, seen, tracked: false, body }
+    }
+
+    /// Says whether the tracker that was named is told when what was read changes.
+    #[must_use]
+    pub fn tracked(self, tracked: bool) -> Self {
+        let said = |tracked: bool| number_len(tracked.into());
+        Self { tracked, body: self.body - said(self.tracked) + said(tracked), ..self }
     }
 
     /// How many bytes it takes as a message.
@@ -132,6 +143,7 @@ impl Draft {
         put_number(GROUP_TIME, self.group_time, out);
         put_number(ATTEMPT, self.attempt.into(), out);
         put_message(SEEN, self.seen.as_ref(), out);
+        put_number(TRACKED, self.tracked.into(), out);
     }
 }
 
@@ -142,7 +154,7 @@ impl OpReply {
     /// What lies there is no reply.
     pub(crate) fn read(frame: &Bytes, body: Range<usize>) -> Result<Self, DecodeError> {
         let by_the_generated = |body| v1::OpReply::decode(frame.slice(body)).map(Self::from);
-        let (mut id, mut group_time, mut attempt) = (0, 0, 0);
+        let (mut id, mut group_time, mut attempt, mut tracked) = (0, 0, 0, false);
         let (mut reply, mut seen) = (None, None::<v1::Position>);
         let mut rest = frame.get(body.clone()).unwrap_or_default();
         while let [key, tail @ ..] = rest {
@@ -158,11 +170,12 @@ impl OpReply {
                 // As the generated code does it: what is too large is cut.
                 ATTEMPT => attempt = length(&mut rest)? as u32,
                 SEEN => seen.get_or_insert_default().merge(delimited(&mut rest)?)?,
+                TRACKED => tracked = length(&mut rest)? != 0,
                 _ => return by_the_generated(body),
             }
         }
         let reply = reply.ok_or(Malformed::Missing("op_reply.value"));
-        Ok(Self { id, reply, group_time: GroupTime(group_time), attempt, seen: position(seen) })
+        Ok(Self { id, reply, group_time: GroupTime(group_time), attempt, seen: position(seen), tracked })
     }
 }
 
@@ -188,6 +201,7 @@ impl From<v1::OpReply> for OpReply {
             group_time: GroupTime(wire.group_time),
             attempt: wire.attempt,
             seen: position(wire.seen),
+            tracked: wire.tracked,
         }
     }
 }

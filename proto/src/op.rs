@@ -31,6 +31,8 @@ pub struct Op {
     pub seen: Option<v1::Position>,
     /// The group a command without keys is for; 0: the keys decide.
     pub group: u32,
+    /// Whom to tell when what this reads changes; 0: nobody.
+    pub tracker: u64,
 }
 
 const ID: u8 = 0x08;
@@ -40,6 +42,7 @@ const DEDUPE: u8 = 0x22;
 const TIMEOUT_MS: u8 = 0x28;
 const SEEN: u8 = 0x32;
 const GROUP: u8 = 0x38;
+const TRACKER: u8 = 0x40;
 
 /// What an operation says besides its number and its words.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +57,8 @@ pub struct Manner {
     pub seen: Option<Position>,
     /// For commands without keys.
     pub group: Option<GroupId>,
+    /// Whom to tell when what is read changes; 0: nobody.
+    pub tracker: u64,
 }
 
 impl Op {
@@ -69,7 +74,8 @@ impl Op {
             + message_len(dedupe.as_ref())
             + number_len(manner.timeout_ms.into())
             + message_len(seen.as_ref())
-            + number_len(group.into());
+            + number_len(group.into())
+            + number_len(manner.tracker);
         out.reserve(delimited_len(len));
         out.push(OPS);
         put_varint(len as u64, out);
@@ -84,6 +90,7 @@ impl Op {
         put_number(TIMEOUT_MS, manner.timeout_ms.into(), out);
         put_message(SEEN, seen.as_ref(), out);
         put_number(GROUP, group.into(), out);
+        put_number(TRACKER, manner.tracker, out);
     }
 
     /// The operation that lies in `body` of a frame.
@@ -104,6 +111,7 @@ impl Op {
                 TIMEOUT_MS => op.timeout_ms = length(&mut rest)? as u32,
                 SEEN => op.seen.get_or_insert_default().merge(delimited(&mut rest)?)?,
                 GROUP => op.group = length(&mut rest)? as u32,
+                TRACKER => op.tracker = length(&mut rest)?,
                 // Of a newer sender, or spelled as nobody does: the generated code knows what to make of it.
                 _ => return v1::Op::decode(frame.slice(body)).map(Self::from),
             }
@@ -114,8 +122,8 @@ impl Op {
 
 impl From<v1::Op> for Op {
     fn from(wire: v1::Op) -> Self {
-        let v1::Op { id, args, read, dedupe, timeout_ms, seen, group } = wire;
-        Self { id, args: args.into(), read, dedupe, timeout_ms, seen, group }
+        let v1::Op { id, args, read, dedupe, timeout_ms, seen, group, tracker } = wire;
+        Self { id, args: args.into(), read, dedupe, timeout_ms, seen, group, tracker }
     }
 }
 

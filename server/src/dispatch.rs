@@ -50,11 +50,14 @@ pub(crate) struct Operation {
     pub(crate) timeout: Option<Duration>,
     /// The group meant by a keyspace-wide command; `None` for every group led here.
     pub(crate) group: Option<GroupId>,
+    /// The connection that asks, if it does not want to hear of what it changes itself.
+    pub(crate) origin: Option<u64>,
 }
 
 impl Operation {
     pub(crate) fn plain(command: Command) -> Self {
-        Self { command, policy: ReadPolicy::default(), session: None, dedupe: None, timeout: None, group: None }
+        let policy = ReadPolicy::default();
+        Self { command, policy, session: None, dedupe: None, timeout: None, group: None, origin: None }
     }
 }
 
@@ -297,7 +300,8 @@ impl Shared {
     fn submit_to(&self, share: &mut Share, place: usize, barrier: bool, operation: Operation) {
         share.timeout = share.timeout.max(operation.timeout.unwrap_or(self.limits().request_timeout));
         share.places.push((place, operation.command.is_write()));
-        share.submitted.push(GroupRequest { command: operation.command, dedupe: operation.dedupe, barrier });
+        let Operation { command, dedupe, origin, .. } = operation;
+        share.submitted.push(GroupRequest { command, dedupe, barrier, origin });
     }
 
     /// The share of a group hosted here. A node hosts few groups and a batch touches fewer: a list beats a map.
@@ -401,7 +405,7 @@ fn wait_for(
     let places = dirty.iter().map(|read| (read.place, false)).collect();
     let requests = dirty
         .into_iter()
-        .map(|read| GroupRequest { command: read.operation.command, dedupe: None, barrier: false })
+        .map(|read| GroupRequest { command: read.operation.command, dedupe: None, barrier: false, origin: None })
         .collect();
     let mut waiting = Outstanding {
         places,

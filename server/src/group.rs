@@ -37,6 +37,7 @@ mod rest;
 mod slot_set;
 mod slots;
 mod spread;
+mod tracked;
 mod turn;
 mod waiting;
 
@@ -57,6 +58,7 @@ use holding::Holding;
 use moving::Moving;
 use reaping::Reaping;
 use rest::Rest;
+use tracked::Tracked;
 use waiting::{Outcome, Waiting};
 
 /// The clocks as the driver reads them.
@@ -85,6 +87,8 @@ pub struct GroupRequest {
     pub dedupe: Option<(ClientId, simplekv_types::Dedupe)>,
     /// A read that trusts no clock: it is answered when a record appended after it was asked is committed.
     pub barrier: bool,
+    /// The connection that asks, if it does not want to hear of what it changes itself.
+    pub origin: Option<u64>,
 }
 
 /// Something to be started outside.
@@ -191,6 +195,7 @@ pub struct Group<R> {
     expiry: Option<Tick>,
     rest: Rest,
     reaping: Reaping,
+    tracked: Tracked,
     failed: bool,
     /// What is committed and, by a broken rule, not applied at once.
     put_off: Option<Lsn>,
@@ -234,6 +239,7 @@ impl<R: Respond> Group<R> {
         published.owned.store(Arc::clone(&ownership));
         let history = Arc::new(History::new(replica.serving().lineage, slots.version(), replica.epochs()));
         published.history.store(Arc::clone(&history));
+        let tracked = Tracked::new(Arc::clone(&published.tracking));
         Self {
             id,
             reader: engine.reader(),
@@ -262,6 +268,7 @@ impl<R: Respond> Group<R> {
             expiry: None,
             rest: Rest::default(),
             reaping: Reaping::default(),
+            tracked,
             failed: false,
             put_off: None,
         }
@@ -287,8 +294,14 @@ impl<R: Respond> Group<R> {
     /// When [`Group::tick`] is next needed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        let own =
-            [self.expiry, self.rest.at, self.reaping.at, self.moving.next_deadline(), self.holding.next_deadline()];
+        let own = [
+            self.expiry,
+            self.rest.at,
+            self.reaping.at,
+            self.moving.next_deadline(),
+            self.holding.next_deadline(),
+            self.tracked.deadline(),
+        ];
         self.replica.next_deadline().into_iter().chain(own.into_iter().flatten()).min()
     }
 
@@ -323,6 +336,7 @@ impl<R: Respond> Group<R> {
         }
         self.look_after_rest(clock, now);
         self.reap(now);
+        self.tracked.tick(now);
         self.settle(clock);
     }
 
@@ -460,7 +474,7 @@ impl<R: Respond> Group<R> {
     }
 
     /// At once, and in the middle of a step: what else the replica says already may rest on effects that are still to come.
-    fn withdraw(&self) {
+    fn withdraw(&mut self) {
         self.published.serving.publish_freshness(None);
         self.publish_leases();
     }
@@ -485,13 +499,15 @@ impl<R: Respond> Group<R> {
         }
     }
 
-    fn publish_leases(&self) {
+    fn publish_leases(&mut self) {
         let serving = self.replica.serving();
         let (leads, until) = match serving.role {
             Role::Leader => (true, serving.leader_lease_until),
             Role::Follower | Role::Halted => (false, serving.read_lease_until),
         };
         self.published.serving.publish(serving.generation, leads, until);
+        // After that: whoever reads from now on does so under the new lease.
+        self.tracked.lease(serving.generation, leads, until);
     }
 
     /// Answers everything that is committed.

@@ -14,6 +14,7 @@ use crate::group::{Ownership, Report, Spread, Submission};
 use crate::history::{History, Standing};
 use crate::host::Responder;
 use crate::serving::Serving;
+use crate::tracking::Tracking;
 use crate::waiters::Waiters;
 
 /// Submissions waiting for a group's turn; beyond, requests are refused before anything is done.
@@ -32,6 +33,8 @@ pub struct Published {
     pub history: ArcSwap<History>,
     /// Who waits for elements of the group's keys.
     pub waiters: Arc<Waiters>,
+    /// Who keeps copies of what it has read at this node.
+    pub tracking: Arc<Tracking>,
 }
 
 /// One hosted group.

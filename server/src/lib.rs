@@ -35,6 +35,7 @@ mod routing;
 mod rpc;
 mod serving;
 mod shared;
+mod tracking;
 mod view;
 mod waiters;
 
@@ -43,3 +44,4 @@ pub use hosted::Published;
 pub use node::{Node, StartError};
 pub use picture::Picture;
 pub use serving::{Begun, Serving};
+pub use tracking::Tracking;

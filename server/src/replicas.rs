@@ -290,7 +290,8 @@ impl Replicas {
         };
         let replica = Replica::new(clock::now(), settings, group::recovered(&engine, lineage));
 
-        let published = Arc::new(Published::default());
+        let tracking = Arc::clone(inner.shared.tracking());
+        let published = Arc::new(Published { tracking, ..Published::default() });
         let (submissions_in, submissions) = mpsc::channel(hosted::SUBMISSIONS);
         let (messages_in, messages) = mpsc::channel(hosted::MESSAGES);
         let (orders_in, orders) = mpsc::unbounded_channel();

@@ -23,6 +23,7 @@ use crate::hosted::Hosted;
 use crate::load::Load;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
+use crate::tracking::Tracking;
 use crate::waiters::Waiter;
 
 /// Bytes of messages that may be on their way to the channels of other nodes.
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     channels: Arc<Channels>,
     clients: Arc<Clients>,
     slow_log: SlowLog,
+    tracking: Arc<Tracking>,
     /// Takes what is said here to the other nodes. Empty before the node has started.
     spread: OnceLock<mpsc::Sender<Said>>,
     /// How many more bytes may be on their way there.
@@ -84,6 +86,7 @@ impl Shared {
             channels: Arc::default(),
             clients: Arc::default(),
             slow_log,
+            tracking: Arc::default(),
             spread: OnceLock::new(),
             spread_room: Arc::new(Semaphore::new(SPREAD_BYTES_MAX)),
             started: Instant::now(),
@@ -145,6 +148,11 @@ impl Shared {
     /// Their commands that took long.
     pub(crate) fn slow_log(&self) -> &SlowLog {
         &self.slow_log
+    }
+
+    /// Who keeps copies of what it has read here.
+    pub(crate) fn tracking(&self) -> &Arc<Tracking> {
+        &self.tracking
     }
 
     /// From now on what is said here is said everywhere.

@@ -176,6 +176,7 @@ impl Request {
                 Target::Group(group) => Some(group),
             },
             seen,
+            tracker: 0,
         }
     }
 

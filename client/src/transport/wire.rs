@@ -49,7 +49,7 @@ pub(super) fn event(event: v1::Event) -> (u64, ListenEvent) {
             Err(_) => ListenEvent::Ended,
         },
         // Of a newer node, what is not known says at least that something is over.
-        Some(What::Ended(_)) | None => ListenEvent::Ended,
+        Some(What::Ended(_) | What::Tracking(_) | What::Stale(_)) | None => ListenEvent::Ended,
     };
     (event.id, what)
 }

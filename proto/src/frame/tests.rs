@@ -89,8 +89,9 @@ prop_compose! {
         timeout_ms: u32,
         seen in proptest::option::of(position()),
         group in proptest::option::of((1_u32..).prop_map(GroupId)),
+        tracker: u64,
     ) -> Manner {
-        Manner { read, dedupe, timeout_ms, seen, group }
+        Manner { read, dedupe, timeout_ms, seen, group, tracker }
     }
 }
 
@@ -158,6 +159,7 @@ proptest! {
             timeout_ms: manner.timeout_ms,
             seen: manner.seen.map(Into::into),
             group: manner.group.map_or(0, |group| group.0),
+            tracker: manner.tracker,
         };
         let ops = ops.into_iter().map(plain).collect();
         let plain = PlainRequests { client_id: client.into(), map_version, ops }.encode_to_vec();
@@ -184,13 +186,16 @@ proptest! {
     #[test]
     fn replies_are_written_as_the_generated_code_writes_them(
         topology_version: u64,
-        answers in vec((any::<u64>(), reply(), any::<u64>(), any::<u32>(), proptest::option::of(position())), 0..5),
+        answers in vec(
+            (any::<u64>(), reply(), any::<u64>(), any::<u32>(), proptest::option::of(position()), any::<bool>()), 0..5
+        ),
     ) {
         let mut frame = ReplyFrame::new(topology_version);
         let mut plain = PlainReplies { replies: Vec::new(), topology_version };
-        for (id, reply, group_time, attempt, seen) in answers {
-            let draft = Draft::new(id, reply.clone(), GroupTime(group_time), attempt, seen);
-            let wire = v1::OpReply { id, value: Some(reply.into()), group_time, attempt, seen: seen.map(Into::into) };
+        for (id, reply, group_time, attempt, seen, tracked) in answers {
+            let draft = Draft::new(id, reply.clone(), GroupTime(group_time), attempt, seen).tracked(tracked);
+            let (value, position) = (Some(reply.into()), seen.map(Into::into));
+            let wire = v1::OpReply { id, value, group_time, attempt, seen: position, tracked };
             prop_assert_eq!(draft.len(), wire.encoded_len());
             let mut out = Vec::new();
             draft.write(&mut out);
@@ -205,13 +210,13 @@ proptest! {
 
     #[test]
     fn damaged_replies_are_read_as_the_generated_code_reads_them(
-        answers in vec((any::<u64>(), reply(), proptest::option::of(position())), 0..4),
+        answers in vec((any::<u64>(), reply(), proptest::option::of(position()), any::<bool>()), 0..4),
         damages in damages(),
     ) {
         let mut frame = ReplyFrame::new(9);
-        for (id, reply, seen) in answers {
+        for (id, reply, seen, tracked) in answers {
             let mut out = Vec::new();
-            Draft::new(id, reply, GroupTime(5), 1, seen).write(&mut out);
+            Draft::new(id, reply, GroupTime(5), 1, seen).tracked(tracked).write(&mut out);
             frame.push(out.into(), 1);
         }
         let mut bytes = frame.encode_to_vec();
@@ -245,7 +250,7 @@ fn fields_of_a_newer_sender_are_passed_over() {
 }
 
 fn any_manner() -> Manner {
-    Manner { read: ReadPolicy::Linearizable, dedupe: None, timeout_ms: 9, seen: None, group: None }
+    Manner { read: ReadPolicy::Linearizable, dedupe: None, timeout_ms: 9, seen: None, group: None, tracker: 0 }
 }
 
 #[test]

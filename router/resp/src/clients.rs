@@ -60,6 +60,23 @@ pub(crate) struct Described {
     pub(crate) watched: usize,
     pub(crate) is_not_evicted: bool,
     pub(crate) does_not_touch: bool,
+    pub(crate) tracking: DescribedTracking,
+}
+
+/// What CLIENT TRACKING has chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DescribedTracking {
+    /// As CLIENT GETREDIR answers it.
+    pub(crate) redirect: i64,
+    pub(crate) broadcasts: bool,
+    /// The connection that was to be told is gone.
+    pub(crate) is_broken: bool,
+}
+
+impl Default for DescribedTracking {
+    fn default() -> Self {
+        Self { redirect: -1, broadcasts: false, is_broken: false }
+    }
 }
 
 impl fmt::Debug for KnownClient {
@@ -151,13 +168,13 @@ impl KnownClient {
         let queued = self.queued.load(Ordering::Relaxed);
         let described = self.described.lock().clone();
         let Described { name, library_name, library_version, user, protocol, subscribed, watched, .. } = &described;
-        let flags = self.flags(&described, queued >= 0);
+        let (flags, redirect) = (self.flags(&described, queued >= 0), described.tracking.redirect);
         let (Self { id, address, local_address, .. }, [sub, psub, ssub]) = (self, subscribed);
         let (user, cmd, protocol) = (user.as_deref().unwrap_or("(none)"), self.last_command(), protocol.number());
         format!(
             "id={id} addr={address} laddr={local_address} fd=-1 name={name} age={age} idle={idle} flags={flags} db=0 sub={sub} \
              psub={psub} ssub={ssub} multi={queued} watch={watched} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 \
-             oll=0 omem=0 tot-mem=0 events=r cmd={cmd} user={user} redir=-1 resp={protocol} lib-name={library_name} \
+             oll=0 omem=0 tot-mem=0 events=r cmd={cmd} user={user} redir={redirect} resp={protocol} lib-name={library_name} \
              lib-ver={library_version}"
         )
     }
@@ -167,6 +184,9 @@ impl KnownClient {
             (described.listens(), 'P'),
             (is_collecting, 'x'),
             (self.is_blocked.load(Ordering::Relaxed), 'b'),
+            (described.tracking.redirect >= 0, 't'),
+            (described.tracking.is_broken, 'R'),
+            (described.tracking.broadcasts, 'B'),
             (described.reads_followers, 'r'),
             (described.is_not_evicted, 'e'),
             (described.does_not_touch, 'T'),

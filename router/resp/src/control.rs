@@ -5,6 +5,7 @@ use simplekv_types::{Failure, Naming, ReadPolicy, Reply, SessionToken, Slot};
 
 use crate::command::Keys;
 use crate::control::pubsub::PubSubQuery;
+use crate::control::tracking::TrackingRequest;
 use crate::encode::Protocol;
 use crate::parser::Args;
 
@@ -13,6 +14,7 @@ pub(crate) mod connection;
 pub mod pubsub;
 pub(crate) mod scripting;
 pub(crate) mod server;
+pub mod tracking;
 pub(crate) mod transactions;
 
 /// A command that is not about data.
@@ -212,6 +214,14 @@ pub enum ClientCommand {
         /// The key.
         key: Bytes,
     },
+    /// TRACKING: to be told when what was read changes.
+    Tracking(TrackingRequest),
+    /// CACHING: whether what the next request reads is tracked.
+    Caching(bool),
+    /// GETREDIR.
+    GetRedir,
+    /// TRACKINGINFO.
+    TrackingInfo,
 }
 
 /// Which connections are meant.

@@ -26,6 +26,7 @@ pub mod session;
 mod slow_log;
 pub mod syntax;
 pub mod table;
+pub mod tracking;
 pub mod views;
 
 pub use clients::Clients;

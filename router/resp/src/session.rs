@@ -22,10 +22,13 @@ use crate::{info, reference, route, views};
 
 mod server;
 mod subscriptions;
+mod tracking;
 mod transaction;
 
 use subscriptions::Subscriptions;
 pub use subscriptions::message;
+use tracking::Tracking;
+pub use tracking::{Stale, TrackingTerms};
 use transaction::Collection;
 pub use transaction::{Collected, Transaction};
 
@@ -73,6 +76,8 @@ pub struct Session {
     subscriptions: Subscriptions,
     is_not_evicted: bool,
     does_not_touch: bool,
+    /// What it is to be told of changes.
+    tracking: Tracking,
 }
 
 const NO_AUTH: Failure = Failure::command("NOAUTH Authentication required.");
@@ -116,6 +121,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             is_not_evicted: false,
             does_not_touch: false,
+            tracking: Tracking::default(),
         };
         session.describe();
         session
@@ -144,6 +150,7 @@ impl Session {
                 watched: self.watched.len(),
                 is_not_evicted: self.is_not_evicted,
                 does_not_touch: self.does_not_touch,
+                tracking: self.tracking.seen_by_others(),
                 ..std::mem::take(described)
             };
         });
@@ -237,6 +244,9 @@ impl Session {
     /// `NOAUTH` if it has to authenticate first.
     pub fn admit(&mut self, spec: &'static Spec) -> Result<(), Failure> {
         self.client.asked(spec);
+        if self.collection.is_none() && spec.name != "multi" && !spec.name.starts_with("client") {
+            self.tracking.begin_request();
+        }
         self.may_ask(spec)?;
         if self.user.is_some() || spec.flags.contains(Flags::NO_AUTH) { Ok(()) } else { Err(NO_AUTH) }
     }
@@ -277,10 +287,12 @@ impl Session {
             | Control::Subscribe { .. }
             | Control::Unsubscribe { .. }
             | Control::Publish { .. }
-            | Control::PubSub(_) => return Answer::NotMine,
+            | Control::PubSub(_)
+            | Control::Client(ClientCommand::Tracking(_)) => return Answer::NotMine,
             Control::Select { database: 0 } | Control::Asking => Ok(Reply::Ok),
             Control::Select { .. } => Err(Failure::command("ERR DB index is out of range")),
             Control::Client(ClientCommand::Kill(kill)) => return self.kill(kill, facts),
+            Control::Client(ClientCommand::Caching(wanted)) => self.tracking.set_caching(*wanted),
             Control::Client(command) => Ok(self.change_client(command, facts)),
             Control::Command(query) => Ok(reference::answer(query)),
             Control::Help { of } => Ok(reference::help(of)),
@@ -432,7 +444,13 @@ impl Session {
                 self.does_not_touch = *is_on;
                 Reply::Ok
             }
-            ClientCommand::Reply(_) | ClientCommand::Kill(_) => Reply::Ok,
+            ClientCommand::GetRedir => Reply::Int(self.tracking.redirect()),
+            ClientCommand::TrackingInfo => self.tracking.info(),
+            // They take more, and were answered before.
+            ClientCommand::Tracking(_)
+            | ClientCommand::Caching(_)
+            | ClientCommand::Reply(_)
+            | ClientCommand::Kill(_) => Reply::Ok,
         }
     }
 

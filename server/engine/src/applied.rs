@@ -1,4 +1,4 @@
-//! What applying a record tells the caller.
+//! What applying tells the caller.
 
 use simplekv_types::{Epoch, GroupTime, Lsn};
 
@@ -15,4 +15,16 @@ pub struct Applied<'a> {
     pub time: GroupTime,
     /// What it does.
     pub record: Record<'a>,
+}
+
+/// What becomes of the applied state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// A record took effect.
+    Applied(Applied<'a>),
+    /// A key is removed whose time had come. Nobody has seen it since the group's time passed it.
+    Expired {
+        /// The key.
+        key: &'a [u8],
+    },
 }

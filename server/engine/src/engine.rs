@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use parking_lot::RwLock;
 use simplekv_types::{Batch, Epoch, FlushPolicy, GroupTime, Lineage, Lsn, Slot};
 
-use crate::applied::Applied;
+use crate::applied::{Applied, Change};
 use crate::directory::Meta;
 use crate::error::{AppendError, DirectoryError, FlushError, LogError, OpenError, ReadLogError};
 use crate::flush::Flusher;
@@ -144,16 +144,17 @@ impl Engine {
     }
 
     /// Applies what is committed: moves pending batches that end at or below `high_watermark` into the keydir, batch by batch, and
-    /// removes keys whose time has come. `sink` is shown every record right after it took effect, while readers are still kept out:
-    /// what it changes is seen together with the record, and it must neither read through a [`Reader`] nor take long.
+    /// removes keys whose time has come. `sink` is shown every record right after it took effect and every key that is removed, while
+    /// readers are still kept out: what it changes is seen together with the record, and it must neither read through a [`Reader`] nor
+    /// take long.
     ///
     /// Called again with the same high watermark it only goes on removing expired keys; true if there are more of them.
-    pub fn apply_to(&mut self, high_watermark: Lsn, sink: &mut dyn FnMut(Applied<'_>)) -> bool {
+    pub fn apply_to(&mut self, high_watermark: Lsn, sink: &mut dyn FnMut(Change<'_>)) -> bool {
         let before = self.applied();
         while self.apply_some(high_watermark, sink) {}
         let records = usize::try_from(self.applied().0 - before.0).unwrap_or(usize::MAX);
         for _ in 0..REAP_KEYS.max(records.saturating_mul(2)).div_ceil(APPLY_RECORDS) {
-            if !self.shared.keydir.write().reap(APPLY_RECORDS) {
+            if !self.shared.keydir.write().reap(APPLY_RECORDS, &mut |key| sink(Change::Expired { key })) {
                 return false;
             }
         }

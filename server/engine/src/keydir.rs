@@ -265,17 +265,17 @@ impl Keydir {
         }
     }
 
-    /// Removes expired keys and takes cleared tables and collections apart, about `budget` keys or elements of each. True if there is
-    /// more to do.
-    pub(crate) fn reap(&mut self, budget: usize) -> bool {
-        self.reap_expired(budget);
+    /// Removes expired keys and takes cleared tables and collections apart, about `budget` keys or elements of each. `expired` is
+    /// shown the expired keys. True if there is more to do.
+    pub(crate) fn reap(&mut self, budget: usize, expired: &mut dyn FnMut(&[u8])) -> bool {
+        self.reap_expired(budget, expired);
         self.reap_cleared(budget);
         self.reap_elements(budget);
         let rest = !self.cleared.is_empty() || !self.given_up.is_empty();
         rest || self.expiries.first_key_value().is_some_and(|(expiry, _)| expiry.at <= self.time)
     }
 
-    fn reap_expired(&mut self, budget: usize) {
+    fn reap_expired(&mut self, budget: usize, expired: &mut dyn FnMut(&[u8])) {
         for _ in 0..budget {
             let Some(due) = self.expiries.first_entry().filter(|due| due.key().at <= self.time) else { return };
             let (expiry, keys) = due.remove_entry();
@@ -288,6 +288,7 @@ impl Keydir {
                 && let Some(row) = block.get_mut(slot.index() % BLOCK_ROWS)
                 && let Some(old) = row.remove(hash, |entry| entry.expire_at() == Some(at))
             {
+                expired(old.key());
                 self.keys -= 1;
                 self.bytes -= old.bytes();
                 self.segments.sub_live(old.location());

@@ -54,7 +54,7 @@ mod segment;
 mod state_file;
 mod written;
 
-pub use applied::Applied;
+pub use applied::{Applied, Change};
 pub use batch::{BATCH_BYTES_MAX, BatchBuilder, BatchStart, Checkpoint, EncodeError};
 pub use copying::{CopyCursor, CopyPiece};
 pub use directory::{assign_storage, discard, identity};

@@ -61,6 +61,7 @@ impl<R: Respond> Group<R> {
         self.dedupe.truncate_to(log_end);
         self.slots.truncate_to(log_end).map_err(|contradiction| Failed::mistaken(&contradiction))?;
         self.moving.log_changed();
+        self.tracked.truncate_to(log_end);
         while let Some((_, bytes)) = self.uncommitted.pop_back_if(|(end, _)| *end > log_end) {
             self.uncommitted_bytes -= bytes;
         }
@@ -69,7 +70,9 @@ impl<R: Respond> Group<R> {
 
     pub(super) fn apply(&mut self, high_watermark: Lsn) -> Result<(), Failed> {
         self.publish_history();
-        self.reaping.more = self.engine.apply_to(high_watermark, &mut |_| ());
+        let Self { engine, tracked, reaping, .. } = self;
+        reaping.more = engine.apply_to(high_watermark, &mut |change| tracked.see(&change));
+        self.tracked.applied(self.engine.applied());
         self.drafts.applied(self.engine.applied());
         self.dedupe.apply_to(high_watermark, self.engine.applied_time());
         if self.slots.apply_to(high_watermark).map_err(|contradiction| Failed::mistaken(&contradiction))? {

@@ -24,7 +24,15 @@ impl<R: Respond> Group<R> {
         if let Some(held_up) = self.hold_up(&request.command) {
             return held_up;
         }
-        if request.command.is_write() { self.write(clock, request) } else { self.read(clock, request) }
+        if !request.command.is_write() {
+            return self.read(clock, request);
+        }
+        let from = if self.open.is_some() { self.builder.next_lsn() } else { self.engine.log_end() };
+        let outcome = self.write(clock, request);
+        if let (Some(origin), Outcome::Appended { until, .. }) = (request.origin, &outcome) {
+            self.tracked.wrote(origin, from, *until);
+        }
+        outcome
     }
 
     fn read(&mut self, clock: &impl Clock, request: &GroupRequest) -> Outcome {

@@ -28,7 +28,8 @@ impl<R: Respond> Group<R> {
     pub(super) fn reap(&mut self, now: Tick) {
         if self.reaping.at.is_some_and(|at| at <= now) {
             self.reaping.at = None;
-            self.reaping.more = self.engine.apply_to(self.engine.applied(), &mut |_| ());
+            let Self { engine, tracked, reaping, .. } = self;
+            reaping.more = engine.apply_to(engine.applied(), &mut |change| tracked.see(&change));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod elements;
 mod positions;
+mod tracked;
 mod transactions;
 
 use std::cell::{Cell, RefCell};
@@ -275,7 +276,7 @@ fn request(words: &[&str]) -> GroupRequest {
     else {
         panic!("{words:?} is not a data command")
     };
-    GroupRequest { command, dedupe: None, barrier: false }
+    GroupRequest { command, dedupe: None, barrier: false, origin: None }
 }
 
 /// A write that its client may send again.

@@ -10,6 +10,7 @@ use simplekv_resp::clients::KnownClient;
 use simplekv_resp::command::{Blocking, ObjectQuestion};
 use simplekv_resp::control::Wait;
 use simplekv_resp::session::{Answer as SessionAnswer, Session};
+use simplekv_resp::tracking::Told;
 use simplekv_resp::{
     Args, Body, Collected, Command, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Transaction, encode,
 };
@@ -78,7 +79,7 @@ pub(super) async fn run(shared: &Shared, stream: TcpStream, number: u64, ended: 
         written: SessionToken::new(),
         signals,
         partial_since: None,
-        ears: Ears::new(shared),
+        ears: Ears::new(shared, number),
     };
     while connection.turn().await? {}
     // Whoever is seen here is still served.
@@ -129,6 +130,12 @@ impl Connection<'_> {
                 }
                 Ok(None) => {
                     self.execute().await?;
+                    // One that always has something to ask is told in between.
+                    if let Some(heard) = self.ears.next_at_once()
+                        && !self.tell(heard)
+                    {
+                        return Ok(false);
+                    }
                     self.send().await?;
                     return self.receive().await;
                 }
@@ -178,7 +185,8 @@ impl Connection<'_> {
                     false => ReadPolicy::Leader,
                 };
                 let policy = self.session.read_policy().unwrap_or(default);
-                self.operations.push(Ok(Operation { policy, ..Operation::plain(command) }));
+                self.track(&command);
+                self.operations.push(Ok(Operation { policy, origin: self.origin(), ..Operation::plain(command) }));
             }
             Ok(Request { body: Body::Control(control), .. }) => {
                 // It may be about what stands before it: everything in its place.
@@ -240,7 +248,11 @@ impl Connection<'_> {
         }
         let done = match transaction.atomic() {
             None => Reply::Array(Vec::new()),
-            Some(atomic) => self.ask([Operation::plain(atomic)]).await.pop().unwrap_or(Reply::NullArray),
+            Some(atomic) => {
+                self.track(&atomic);
+                let operation = Operation { origin: self.origin(), ..Operation::plain(atomic) };
+                self.ask([operation]).await.pop().unwrap_or(Reply::NullArray)
+            }
         };
         if is_measured {
             self.keep_if_slow(|| transaction.atomic().map(|atomic| atomic.to_args()));
@@ -271,7 +283,8 @@ impl Connection<'_> {
         let mut looks = tokio::time::interval(GONE_INTERVAL);
         let reply = loop {
             routing.mark_unchanged();
-            let reply = self.ask([Operation::plain(command.clone())]).await.pop().unwrap_or(Blocking::NOTHING);
+            let operation = Operation { origin: self.origin(), ..Operation::plain(command.clone()) };
+            let reply = self.ask([operation]).await.pop().unwrap_or(Blocking::NOTHING);
             let Some(waiter) = waiter.as_ref().filter(|_| Blocking::is_nothing(&reply)) else { break reply };
             self.session.client().set_blocked(true);
             let time_is_up = async {
@@ -286,6 +299,13 @@ impl Connection<'_> {
                 changed = routing.changed() => if changed.is_err() { return Ok(false) },
                 () = time_is_up => break Blocking::NOTHING,
                 reason = self.signals.unblocked() => break reason.reply(),
+                // Nobody knows for how long it will wait, and until then it would keep what is no longer true.
+                heard = self.ears.next() => {
+                    if !self.tell(heard) {
+                        return Ok(false);
+                    }
+                    self.send().await?;
+                }
                 () = self.shared.stopping().cancelled() => return Ok(false),
                 // What the client sends now waits; what matters is whether it goes away.
                 read = self.stream.read_buf(&mut self.input), if self.input.len() < READ_BYTES => {
@@ -310,11 +330,18 @@ impl Connection<'_> {
 
     /// Waits until what the connection has written is in enough places. `None` when the client is gone.
     async fn wait(&mut self, wait: &Wait) -> io::Result<Option<Reply>> {
-        let waiting = awaited::all(self.shared, wait, self.written.positions());
+        let written = self.written.positions().to_vec();
+        let waiting = awaited::all(self.shared, wait, &written);
         tokio::pin!(waiting);
         loop {
             tokio::select! {
                 reply = &mut waiting => return Ok(Some(reply)),
+                heard = self.ears.next() => {
+                    if !self.tell(heard) {
+                        return Ok(None);
+                    }
+                    self.send().await?;
+                }
                 // What the client sends now waits; what matters is whether it goes away.
                 read = self.stream.read_buf(&mut self.input), if self.input.len() < READ_BYTES => {
                     if read? == 0 {
@@ -346,6 +373,18 @@ impl Connection<'_> {
         {
             log.keep(&words, took, self.session.client(), self.view.now_micros());
         }
+    }
+
+    /// Before a command is executed: has the connection told when what it reads changes, if it wants to be.
+    fn track(&self, command: &Command) {
+        if self.session.tracks_reads() {
+            self.ears.read(command);
+        }
+    }
+
+    /// Who is not to be told of what it changes.
+    fn origin(&self) -> Option<u64> {
+        self.session.ignores_own_changes().then(|| self.session.id())
     }
 
     /// Learns what keys are, so that EXEC can tell whether they have changed.
@@ -496,7 +535,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Tells what was heard in channels. False if the connection is to be closed.
+    /// Tells what was heard. False if the connection is to be closed.
     fn tell(&mut self, heard: Heard) -> bool {
         let mut next = Some(heard);
         while let Some(heard) = next {
@@ -506,11 +545,19 @@ impl Connection<'_> {
                     let reply = self.ears.unsubscribe(&mut self.session, Naming::Shard, &channels);
                     self.reply(&reply, true);
                 }
+                Heard::Stale(told) => self.tell_stale(&told),
                 Heard::GivenUp => return false,
             }
             next = if self.output.len() < WRITE_BYTES { self.ears.next_at_once() } else { None };
         }
         true
+    }
+
+    fn tell_stale(&mut self, told: &Told) {
+        let lost = told.lost.iter().filter_map(|to| self.session.lost_redirect(*to));
+        let lost: Vec<Reply> = lost.collect();
+        let stale = [self.session.stale(&told.own), self.session.stale_of_others(&told.of_others)];
+        stale.into_iter().flatten().chain(lost).for_each(|reply| self.reply(&reply, true));
     }
 
     /// Waits for more bytes, or something to be told. False at the end of the stream.

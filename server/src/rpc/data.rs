@@ -155,6 +155,8 @@ struct Label {
     attempt: u32,
     /// Whether it may have changed something.
     writes: bool,
+    /// Whether somebody is told when what it read changes.
+    tracked: bool,
 }
 
 /// What a frame asks for.
@@ -186,10 +188,14 @@ fn understand(shared: &Shared, frame: &v1::RequestFrame) -> Result<Frame, Status
     let mut operations = Vec::with_capacity(frame.len());
     for op in frame.ops() {
         let op = op.map_err(|error| status::malformed(&error.into()))?;
-        let (id, attempt) = (op.id, op.dedupe.as_ref().map_or(1, |dedupe| dedupe.attempt));
+        let (id, tracker) = (op.id, op.tracker);
+        let attempt = op.dedupe.as_ref().map_or(1, |dedupe| dedupe.attempt);
         let operation = operation(client, op)?;
-        let writes = operation.as_ref().is_ok_and(|operation| operation.command.is_write());
-        labels.push(Label { id, attempt, writes });
+        let command = operation.as_ref().ok().map(|operation| &operation.command);
+        let writes = command.is_some_and(Command::is_write);
+        // Before it is read: a change in between is told.
+        let tracked = tracker != 0 && command.is_some_and(|command| shared.tracking().read(tracker, command));
+        labels.push(Label { id, attempt, writes, tracked });
         operations.push(operation);
     }
     Metrics::add(&shared.metrics().lane_commands, operations.len() as u64);
@@ -203,7 +209,14 @@ fn operation(client: Option<ClientId>, op: Op) -> Result<Result<Operation, Failu
     let group = (op.group != 0).then_some(GroupId(op.group));
     let seen = op.seen.map(Position::try_from).transpose().map_err(|error| status::malformed(&error))?;
     let (session, dedupe) = (seen.map(Seen::Of), client.zip(dedupe));
-    Ok(parse(op.args).map(|command| Operation { command, policy, session, dedupe, timeout, group }))
+    Ok(parse(op.args).map(|command| Operation {
+        policy,
+        session,
+        dedupe,
+        timeout,
+        group,
+        ..Operation::plain(command)
+    }))
 }
 
 /// A data command, as RESP would parse it.
@@ -238,7 +251,7 @@ fn reply_frames(topology_version: u64, labels: &[Label], answers: Vec<Answer>) -
 /// The reply to one operation. One that no client would take is replaced: its frame would end the lane.
 fn op_reply(label: Label, answer: Answer, bytes_max: usize) -> Draft {
     let (id, attempt, seen) = (label.id, label.attempt, answer.seen.first().copied());
-    let of = |reply| Draft::new(id, reply, answer.time, attempt, seen);
+    let of = |reply| Draft::new(id, reply, answer.time, attempt, seen).tracked(label.tracked);
     let reply = of(answer.reply);
     let size = reply.len();
     if size <= bytes_max {
@@ -260,7 +273,7 @@ mod tests {
     use super::*;
 
     fn label(id: u64, writes: bool) -> Label {
-        Label { id, attempt: 1, writes }
+        Label { id, attempt: 1, writes, tracked: false }
     }
 
     fn value(bytes: usize) -> Answer {

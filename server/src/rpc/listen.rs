@@ -9,6 +9,7 @@ use simplekv_proto::v1;
 use simplekv_proto::v1::event::What;
 use simplekv_proto::v1::listen_request::Ask;
 use simplekv_proto::v1::subscribe::Naming as Wire;
+use simplekv_resp::session::Stale;
 use simplekv_resp::{Body, Command, Control, Request};
 use simplekv_types::{Failure, Naming, Position, Reply, Slot};
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +21,7 @@ use crate::channels::Message;
 use crate::group::{GroupRequest, Submission};
 use crate::rpc::status;
 use crate::shared::Shared;
+use crate::tracking::Tracker;
 
 /// Most that one client may wait for at a time.
 const ASKED_MAX: usize = 65_536;
@@ -33,6 +35,7 @@ pub(super) async fn serve(
     events: mpsc::Sender<Result<v1::Event, Status>>,
 ) {
     let mut waits = Waits::default();
+    let mut tracking: Option<(u64, Arc<Tracker>)> = None;
     loop {
         let request = tokio::select! {
             request = asked.message() => request,
@@ -53,6 +56,16 @@ pub(super) async fn serve(
             Some(Ask::Subscribe(wanted)) if waits.has_room() => {
                 waits.add(id, tell_what_is_said(Arc::clone(&shared), id, wanted, events.clone()));
             }
+            Some(Ask::Track(wanted)) if wanted.prefixes.len() <= ASKED_MAX => {
+                let (known, tracker) = tracking.get_or_insert_with(|| {
+                    let tracker = Arc::new(shared.tracking().tracker(tracker_number()));
+                    waits.add(id, tell_what_changes(Arc::clone(&tracker), id, events.clone()));
+                    (id, tracker)
+                });
+                tracker.track_prefixes(wanted.prefixes.into_iter().collect());
+                let what = What::Tracking(v1::Tracking { tracker: tracker.id() });
+                let _ = events.send(Ok(v1::Event { id: *known, what: Some(what) })).await;
+            }
             Some(Ask::Publish(said)) => {
                 let heard = v1::Event { id, what: Some(publish(&shared, &said)) };
                 // That nobody listens any more shows above.
@@ -65,8 +78,9 @@ pub(super) async fn serve(
                 if let Some(wait) = waits.running.remove(&id) {
                     wait.abort();
                 }
+                tracking = tracking.filter(|(known, _)| *known != id);
             }
-            Some(Ask::Wait(_) | Ask::Subscribe(_) | Ask::Question(_)) => {
+            Some(Ask::Wait(_) | Ask::Subscribe(_) | Ask::Question(_) | Ask::Track(_)) => {
                 let failure = Failure::Busy { what: "too much is waited for on one stream" };
                 let _ = events.send(Err(status::failure(&failure))).await;
                 return;
@@ -159,6 +173,24 @@ async fn known(shared: &Shared, v1::Question { args, seen }: v1::Question) -> Op
     }
 }
 
+/// Numbers of connections of the Redis protocol count from 1, and these lie beyond all that they can name. Drawn, so that a client that
+/// still has one of an earlier run of the node cannot mean another client's.
+fn tracker_number() -> u64 {
+    rand::random::<u64>() | 1 << 63
+}
+
+async fn tell_what_changes(tracker: Arc<Tracker>, id: u64, events: mpsc::Sender<Result<v1::Event, Status>>) {
+    loop {
+        let what = What::Stale(match tracker.next().await.own {
+            Stale::Everything => v1::Stale { keys: Vec::new(), everything: true },
+            Stale::Keys(keys) => v1::Stale { keys: keys.into_iter().collect(), everything: false },
+        });
+        if events.send(Ok(v1::Event { id, what: Some(what) })).await.is_err() {
+            return;
+        }
+    }
+}
+
 fn publish(shared: &Shared, said: &v1::Publish) -> What {
     let v1::Publish { channel, message, .. } = said;
     let by = match said.naming() {
@@ -213,7 +245,7 @@ async fn may_have_elements(shared: &Shared, keys: &[Bytes]) -> bool {
     let Some(hosted) = shared.hosted(group) else { return true };
     let command = Command::Exists { keys: keys.iter().cloned().collect() };
     let (respond, answers) = oneshot::channel();
-    let requests = vec![GroupRequest { command, dedupe: None, barrier: false }];
+    let requests = vec![GroupRequest { command, dedupe: None, barrier: false, origin: None }];
     if hosted.submit(Submission { requests, respond }).is_err() {
         return true;
     }

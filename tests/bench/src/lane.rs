@@ -23,7 +23,8 @@ use crate::{cpu, machine, resp};
 const VALUE_BYTES: usize = 100;
 const OPS_PER_FRAME: u64 = 64;
 /// What is said of each besides its words: nothing.
-const MANNER: Manner = Manner { read: ReadPolicy::Linearizable, dedupe: None, timeout_ms: 0, seen: None, group: None };
+const MANNER: Manner =
+    Manner { read: ReadPolicy::Linearizable, dedupe: None, timeout_ms: 0, seen: None, group: None, tracker: 0 };
 /// Streams, and connections of the unary calls.
 const CONNECTIONS: u64 = 4;
 /// Frames on the way in each stream.

@@ -137,6 +137,9 @@ pub(super) async fn serve(node: u32, world: Arc<World>, mut asks: Streaming<v1::
                 let what = questions::answer(node, &question);
                 tokio::spawn(async move { tell(node, &world, &events, id, what).await })
             }
+            Some(Ask::Track(_)) => {
+                tokio::spawn(async move { tell(node, &world, &events, id, What::Ended(v1::Ended {})).await })
+            }
             Some(Ask::Stop(_)) => {
                 if let Some(task) = asked.0.remove(&id) {
                     task.abort();

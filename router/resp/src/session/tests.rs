@@ -6,7 +6,7 @@ use crate::parser::Args;
 use crate::slow_log::SlowLog;
 
 #[derive(Default)]
-struct Process {
+pub(super) struct Process {
     clients: Arc<Clients>,
     slow_log: Option<SlowLog>,
     password: Option<&'static str>,

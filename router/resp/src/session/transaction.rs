@@ -210,6 +210,7 @@ impl Session {
         let Some(Collection { steps, is_spoiled, .. }) = self.collection.take() else {
             return refused("ERR EXEC without MULTI");
         };
+        self.tracking.begin_request();
         let watched = std::mem::take(&mut self.watched);
         self.describe();
         if is_spoiled {

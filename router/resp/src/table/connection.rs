@@ -2,6 +2,7 @@
 
 use super::{Flags, Group, KeyPositions as Keys, Spec};
 use crate::control::connection as parse;
+use crate::control::tracking;
 
 const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE);
 const CLIENT: Flags = ALWAYS.and(Flags::NOSCRIPT);
@@ -145,6 +146,32 @@ const CLIENT_SPECS: &[Spec] = &[
         )
         .complexity("O(N) in the number of groups")
         .tips(&["nondeterministic_output"]),
+    Spec::new("client|tracking", -3, CLIENT, Keys::NONE, tracking::tracking)
+        .doc(
+            CONNECTION,
+            "6.0.0",
+            "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+            "Tells the connection when a key changes that it has read.",
+        )
+        .complexity("O(1). Some options may introduce additional complexity."),
+    Spec::new("client|caching", 3, CLIENT, Keys::NONE, tracking::caching).doc(
+        CONNECTION,
+        "6.0.0",
+        "<YES | NO>",
+        "Chooses whether the keys of the next request are tracked.",
+    ),
+    Spec::new("client|getredir", 2, CLIENT, Keys::NONE, tracking::getredir).doc(
+        CONNECTION,
+        "6.0.0",
+        "",
+        "Answers which connection is told of changes instead of this one.",
+    ),
+    Spec::new("client|trackinginfo", 2, CLIENT, Keys::NONE, tracking::trackinginfo).doc(
+        CONNECTION,
+        "6.2.0",
+        "",
+        "Answers what the connection tracks.",
+    ),
     Spec::new("client|help", 2, ALWAYS, Keys::NONE, parse::help).doc(
         CONNECTION,
         "5.0.0",

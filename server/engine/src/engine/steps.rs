@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use simplekv_types::{Batch, Lsn};
 
 use super::{APPLY_RECORDS, Engine, Last, PendingBatch, take_apart};
-use crate::applied::Applied;
+use crate::applied::{Applied, Change};
 use crate::error::{AppendError, LogError};
 use crate::frame::{Link, Position};
 use crate::log::{SYNC_BYTES, batch_bytes};
@@ -99,7 +99,7 @@ impl Engine {
     }
 
     /// Applies about [`APPLY_RECORDS`] records in one go; false if nothing is left below `high_watermark`.
-    pub(super) fn apply_some(&mut self, high_watermark: Lsn, sink: &mut dyn FnMut(Applied<'_>)) -> bool {
+    pub(super) fn apply_some(&mut self, high_watermark: Lsn, sink: &mut dyn FnMut(Change<'_>)) -> bool {
         let Some(first) = self.queue.front().filter(|first| first.batch.end() <= high_watermark) else { return false };
         let mut from = first.applied;
         let mut budget = APPLY_RECORDS;
@@ -109,6 +109,7 @@ impl Engine {
             if pending.batch.end() > high_watermark || budget == 0 {
                 break;
             }
+            let sink = &mut |applied: Applied<'_>| sink(Change::Applied(applied));
             budget = budget.saturating_sub(pending.apply(&mut keydir, budget, |_| true, sink));
             touched += 1;
         }

@@ -53,7 +53,7 @@ fn keys_that_share_a_hash_are_different_keys_and_expire_each() {
     assert_eq!(keydir.next_expiry(), Some(GroupTime(50)), "the other key still expires");
     keydir.put(&same(b"a", 4));
     keydir.advance_time(GroupTime(50));
-    assert!(!keydir.reap(10));
+    assert!(!keydir.reap(10, &mut |_| ()));
     assert_eq!((found(&keydir, b"a"), found(&keydir, b"b"), keydir.keys(), keydir.bytes()), (None, None, 0, 0));
 }
 
@@ -64,11 +64,11 @@ fn a_key_written_again_into_a_cleared_slot_is_not_taken_apart_with_it() {
     keydir.clear(Slot::MIN);
     assert_eq!((lsn_of(&keydir, b"k"), keydir.keys()), (None, 0));
     keydir.put(&entry(b"k", 2, Some(50)));
-    assert!(!keydir.reap(10));
+    assert!(!keydir.reap(10, &mut |_| ()));
     assert_eq!((lsn_of(&keydir, b"k"), keydir.live_bytes(1)), (Some(2), 10));
     assert_eq!(keydir.next_expiry(), Some(GroupTime(50)));
     keydir.advance_time(GroupTime(50));
-    keydir.reap(10);
+    keydir.reap(10, &mut |_| ());
     assert_eq!((keydir.keys(), keydir.live_bytes(1), keydir.next_expiry()), (0, 0, None));
 }
 
@@ -79,7 +79,7 @@ fn an_expiry_that_comes_before_a_cleared_table_is_taken_apart_does_no_harm() {
     keydir.clear(Slot::MIN);
     keydir.advance_time(GroupTime(60));
     keydir.put(&entry(b"k", 2, Some(70)));
-    assert!(!keydir.reap(10));
+    assert!(!keydir.reap(10, &mut |_| ()));
     assert_eq!((lsn_of(&keydir, b"k"), keydir.live_bytes(1), keydir.next_expiry()), (Some(2), 10, Some(GroupTime(70))));
 }
 

@@ -95,7 +95,7 @@ impl Scan {
     }
 
     pub(super) fn finish(mut self) -> Found {
-        while self.found.keydir.reap(REAP_KEYS) {}
+        while self.found.keydir.reap(REAP_KEYS, &mut |_| ()) {}
         self.found
     }
 
@@ -196,7 +196,7 @@ impl Scan {
         while let Some(mut pending) = queue.pop_front_if(|pending| pending.batch.end() <= self.committed) {
             pending.apply(keydir, usize::MAX, is_replayed, replay);
             *applied_last = Last::of(&pending.batch);
-            keydir.reap(REAP_KEYS);
+            keydir.reap(REAP_KEYS, &mut |_| ());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use simplekv_engine::fs::MemFs;
 use simplekv_engine::record::Record;
-use simplekv_engine::{Engine, SlotStats};
+use simplekv_engine::{Change, Engine, SlotStats};
 use simplekv_types::{Batch, GroupTime, Lsn, Slot};
 
 use crate::support::{append, apply_all, batch, delete, get, next, open, put, put_until, whole_log, write};
@@ -131,11 +131,21 @@ fn more_keys_than_are_removed_at_once_vanish_at_once() {
     let tick: Batch = batch(simplekv_engine::BatchStart { time: GroupTime(2000), ..next(&engine) }, &[Record::Tick]);
     engine.append(&[tick]).unwrap();
     let end = engine.log_end();
-    let more = engine.apply_to(end, &mut |_| ());
+    let mut expired = Vec::new();
+    let mut note = |change: Change<'_>| {
+        if let Change::Expired { key } = change {
+            expired.push(String::from_utf8_lossy(key).into_owned());
+        }
+    };
+    let more = engine.apply_to(end, &mut note);
     assert!(more && reader.totals().keys > 0, "removal takes several calls");
     assert!(names.iter().all(|key| !reader.guard().contains(Slot::of_key(key.as_bytes()), key.as_bytes())));
     assert_eq!(reader.next_expiry(), None);
-    while engine.apply_to(end, &mut |_| ()) {}
+    while engine.apply_to(end, &mut note) {}
+    expired.sort_unstable();
+    let mut names = names;
+    names.sort_unstable();
+    assert!(expired == names, "each is told once: {} of {}", expired.len(), names.len());
     assert_eq!(reader.totals(), SlotStats::default());
     assert!(engine.segment_stats().iter().all(|segment| segment.live_bytes == 0));
     assert_eq!(whole_log(&engine).last().unwrap().end(), end);

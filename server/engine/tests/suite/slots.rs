@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use simplekv_engine::fs::MemFs;
 use simplekv_engine::record::{Put, Record, SlotChange, SlotChangeKind, SlotRanges, ValueType};
-use simplekv_engine::{Applied, Engine, Pending, SlotStats};
+use simplekv_engine::{Applied, Change, Engine, Pending, SlotStats};
 use simplekv_types::{Lsn, MigrationId, Slot, SlotRange};
 
 use crate::support::{append, apply_all, batch, delete, get, next, open, put, slot, write};
@@ -138,7 +138,10 @@ fn a_start_shows_what_is_more_than_a_key_and_committed() {
         Engine::open(fs, dir, crate::support::identity(), &crate::support::options(), &mut replay).unwrap();
     assert_eq!(shown, [(Lsn(0), 5), (Lsn(2), 23)]);
     let mut applied = Vec::new();
-    engine.apply_to(Lsn(4), &mut |record| applied.push((record.lsn, record.record.kind())));
+    engine.apply_to(Lsn(4), &mut |change| match change {
+        Change::Applied(record) => applied.push((record.lsn, record.record.kind())),
+        Change::Expired { .. } => panic!("nothing expires"),
+    });
     assert_eq!(applied, [(Lsn(3), 21)]);
 }
 

@@ -157,7 +157,7 @@ impl World {
         let ticket = Ticket { number, wanted: Rc::clone(&wanted), heard: Rc::clone(&process.heard) };
         let client = self.clients.get(request.client).map(Client::id);
         let dedupe = client.zip(request.dedupe);
-        let asked = GroupRequest { command: request.command.clone(), dedupe, barrier };
+        let asked = GroupRequest { command: request.command.clone(), dedupe, barrier, origin: None };
         self.pending.insert(number, Pending { node: id, request, wanted, waits, began: self.now });
         self.schedule(patience, Happening::OutOfPatience { node: id, number });
         self.step(id, run, group, |hosted, clock| match waits {
