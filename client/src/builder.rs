@@ -9,6 +9,7 @@ use crate::Client;
 use crate::backoff::Backoff;
 use crate::config::{self, Config, Timeouts};
 use crate::error::{Error, Result};
+use crate::near_cache::NearCache;
 use crate::transport::grpc::Grpc;
 
 /// Collects a client's settings. Nothing is checked before [`ClientBuilder::build`].
@@ -98,6 +99,29 @@ impl ClientBuilder {
     /// Whether identical reads that wait at the same time share one answer, as far as their read policy allows. Default `true`.
     pub fn share_reads(mut self, share: bool) -> Self {
         self.config.share_reads = share;
+        self
+    }
+
+    /// Keeps copies of values in this process, for reads that ask for it with [`Get::cached`](crate::Get::cached). Default: none.
+    ///
+    /// ```no_run
+    /// # async fn example() -> simplekv_client::Result<()> {
+    /// use std::time::Duration;
+    /// use simplekv_client::{Client, NearCache};
+    ///
+    /// let near = NearCache::default().bytes(16 << 20).ttl(Duration::from_secs(10));
+    /// let kv = Client::builder().url("simplekv://127.0.0.1:7410").near_cache(near).build().await?;
+    /// kv.set("greeting", "hello").await?;
+    /// for _ in 0..1000 {
+    ///     // Asks once, and again when it has changed.
+    ///     let greeting = kv.get("greeting").cached().await?;
+    ///     assert_eq!(greeting.as_deref(), Some(&b"hello"[..]));
+    /// }
+    /// assert!(kv.stats().near_hits > 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn near_cache(mut self, near_cache: NearCache) -> Self {
+        self.config.near_cache = Some(near_cache);
         self
     }
 

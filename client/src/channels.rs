@@ -173,10 +173,7 @@ async fn listen(
                             return;
                         }
                     }
-                    ListenEvent::Woken
-                    | ListenEvent::Heard { .. }
-                    | ListenEvent::Answer { .. }
-                    | ListenEvent::Ended => break,
+                    _ => break,
                 }
             }
         }

@@ -43,6 +43,7 @@ impl Drop for Shared {
         if let Some(watcher) = self.watcher.get() {
             watcher.abort();
         }
+        self.core.trackers.stop();
     }
 }
 
@@ -101,6 +102,9 @@ impl Client {
 
     pub(crate) fn start(&self, watcher: Watcher) {
         self.shared.watcher.get_or_init(|| tokio::spawn(watcher.run()).abort_handle());
+        if self.core().config.near_cache.is_some() {
+            self.core().hear_nodes();
+        }
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

@@ -7,9 +7,12 @@ use simplekv_types::ReadPolicy;
 
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
+use crate::near_cache::NearCache;
 
 /// gRPC port of a node unless an address names another.
 const DEFAULT_PORT: u16 = 7410;
+/// Copies are kept for no longer.
+const TTL_MAX: Duration = Duration::from_secs(365 * 86_400);
 const SCHEME: &str = "simplekv://";
 
 /// How long things may take.
@@ -53,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) in_flight_per_node: usize,
     pub(crate) in_flight_total: usize,
     pub(crate) share_reads: bool,
+    pub(crate) near_cache: Option<NearCache>,
 }
 
 impl Config {
@@ -69,6 +73,7 @@ impl Config {
             in_flight_per_node: 4096,
             in_flight_total: 16384,
             share_reads: true,
+            near_cache: None,
         }
     }
 
@@ -97,7 +102,13 @@ impl Config {
                 return Err(wrong(field, "at least one is needed"));
             }
         }
-        Ok(())
+        match self.near_cache {
+            Some(NearCache { bytes: 0, .. }) => Err(wrong("near_cache.bytes", "must be more than nothing")),
+            Some(NearCache { ttl, .. }) if ttl.is_zero() => Err(wrong("near_cache.ttl", "must be longer than nothing")),
+            // Longer than the cache's own clock can count.
+            Some(NearCache { ttl, .. }) if ttl > TTL_MAX => Err(wrong("near_cache.ttl", "must be at most a year")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lane::Surroundings;
 use crate::listener::Listener;
+use crate::near_cache::Copies;
 use crate::parcel::Packing;
 use crate::pool::{Bounds, Places, Pool};
 use crate::sequence::{Sequence, WriteNumber};
@@ -31,6 +32,7 @@ use crate::singleflight::{Flight, FlightKey, Flights, Join, asked_for, landed};
 use crate::slot_cache::SlotCache;
 use crate::stats::Stats;
 use crate::topology::{Topology, process_millis};
+use crate::tracking::Trackers;
 use crate::transport::Transport;
 use crate::{Kind, Options, RequestId, Target};
 use run::Request;
@@ -43,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) pool: Arc<Pool>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) listener: Listener,
+    pub(crate) trackers: Trackers,
+    near: Option<Arc<Copies>>,
     sequence: Arc<Sequence>,
     flights: Arc<Flights>,
     airborne: Arc<Airborne>,
@@ -68,8 +72,12 @@ struct Write {
 }
 
 /// What a session's reads must not be older than.
-fn floor(session: Option<&Arc<Ledger>>) -> Floor {
+fn floor_of(session: Option<&Arc<Ledger>>) -> Floor {
     session.map_or(Floor::Nothing, |ledger| Floor::Session(Arc::clone(ledger)))
+}
+
+fn is_get(args: &[Bytes]) -> bool {
+    matches!(args, [name, _] if name.eq_ignore_ascii_case(b"GET"))
 }
 
 impl Core {
@@ -77,6 +85,11 @@ impl Core {
         let slots = Arc::new(SlotCache::new());
         let stats = Arc::<Stats>::default();
         let listener = Listener::new(Arc::clone(&transport));
+        let near = config.near_cache.map(|settings| Arc::new(Copies::new(settings, Arc::clone(&stats))));
+        let trackers = Trackers::default();
+        if let Some(copies) = near.clone() {
+            trackers.listen(move |stale| copies.hear(stale));
+        }
         let surroundings =
             Surroundings { transport, slots: Arc::clone(&slots), stats: Arc::clone(&stats), backoff: config.backoff };
         let bounds = Bounds { lanes_per_node: config.lanes_per_node, in_flight_per_node: config.in_flight_per_node };
@@ -86,6 +99,8 @@ impl Core {
             pool: Arc::new(Pool::new(surroundings, bounds)),
             stats,
             listener,
+            trackers,
+            near,
             sequence: Sequence::new(simplekv_types::ClientId(rand::random())),
             flights: Arc::default(),
             airborne: Airborne::new(),
@@ -109,12 +124,64 @@ impl Core {
         session: Option<&Arc<Ledger>>,
     ) -> Result<Reply> {
         self.stats.requests.increment();
+        match self.near.as_deref() {
+            Some(near) if kind == Kind::Write => {
+                let _writing = near.write(&args);
+                self.execute_far(target, Arc::clone(&args), kind, options, session).await
+            }
+            Some(near) if options.cached && is_get(&args) => {
+                self.execute_near(near, target, args, options, session).await
+            }
+            _ => self.execute_far(target, args, kind, options, session).await,
+        }
+    }
+
+    /// Answers a GET from a copy, or makes one.
+    async fn execute_near(
+        self: &Arc<Self>,
+        near: &Copies,
+        target: Target,
+        args: Arc<[Bytes]>,
+        options: Options,
+        session: Option<&Arc<Ledger>>,
+    ) -> Result<Reply> {
+        let key = args.get(1).cloned().unwrap_or_default();
+        let group = self.slots.load().group_of(target).map(|group| group.id);
+        let floor = session.zip(group).map(|(ledger, group)| ledger.position(group));
+        // Nobody can say what the answer must cover.
+        let is_blind = session.is_some() && group.is_none();
+        if !is_blind && let Some((reply, seen)) = near.get(&key, floor) {
+            return self.conclude(Ok(Answered { reply, seen }), session);
+        }
+        let beginning = near.begin(&key);
+        let policy = self.policy(&options, session);
+        let result = match self.admit(1) {
+            Ok(_places) => {
+                let request = self.request(target, args, Kind::Read, &options.track(true), floor_of(session), policy);
+                self.run_alone(request, options.lane).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Ok(Answered { reply, seen }) = &result {
+            near.put(&key, beginning, reply, *seen);
+        }
+        self.conclude(result, session)
+    }
+
+    async fn execute_far(
+        self: &Arc<Self>,
+        target: Target,
+        args: Arc<[Bytes]>,
+        kind: Kind,
+        options: Options,
+        session: Option<&Arc<Ledger>>,
+    ) -> Result<Reply> {
         let policy = self.policy(&options, session);
         let result = match self.admit(1) {
             Ok(_places) => match self.may_share(kind, target, policy, &options, session) {
                 Some(rule) => self.share(FlightKey::new(target, policy, args), rule, options.lane, session).await,
                 None => {
-                    let request = self.request(target, args, kind, &options, floor(session), policy);
+                    let request = self.request(target, args, kind, &options, floor_of(session), policy);
                     self.run_alone(request, options.lane).await
                 }
             },
@@ -133,11 +200,18 @@ impl Core {
     ) -> Vec<Result<Reply>> {
         self.stats.requests.add(commands.len() as u64);
         let policy = self.policy(&options, session);
+        let written: Vec<Arc<[Bytes]>> = match self.near {
+            Some(_) => {
+                commands.iter().filter(|(_, kind)| *kind == Kind::Write).map(|(args, _)| Arc::clone(args)).collect()
+            }
+            None => Vec::new(),
+        };
+        let _writing: Vec<_> = self.near.iter().flat_map(|near| written.iter().map(|args| near.write(args))).collect();
         let results = match self.admit(commands.len()) {
             Ok(_places) => {
                 let writes = commands.iter().any(|(_, kind)| *kind == Kind::Write);
                 let request = |(args, kind)| {
-                    let mut request = self.request(target, args, kind, &options, floor(session), policy);
+                    let mut request = self.request(target, args, kind, &options, floor_of(session), policy);
                     if writes {
                         request.follow_the_writes();
                         return request;
@@ -194,7 +268,7 @@ impl Core {
         options: &Options,
         session: Option<&Arc<Ledger>>,
     ) -> Option<Join> {
-        let is_plain = options.share && options.retry && options.timeout.is_none();
+        let is_plain = options.share && options.retry && options.timeout.is_none() && !options.track;
         if !self.config.share_reads || kind == Kind::Write || !is_plain {
             return None;
         }
@@ -220,7 +294,7 @@ impl Core {
         match self.flights.join(key.clone(), rule) {
             Flight::Alone(solo) => {
                 self.stats.shared_reads_led.increment();
-                self.fly(solo.key(), floor(session), lane).await
+                self.fly(solo.key(), floor_of(session), lane).await
             }
             Flight::Lead(lead, answer) => {
                 self.stats.shared_reads_led.increment();
@@ -254,7 +328,7 @@ impl Core {
     ) -> Result<Answered> {
         match shared {
             Ok(Answered { reply: Reply::Error(Failure::TokenLost { .. }), .. }) => {
-                self.fly(key, floor(session), lane).await
+                self.fly(key, floor_of(session), lane).await
             }
             shared => shared,
         }
@@ -288,7 +362,11 @@ impl Core {
                 (Access::Write(id), write)
             }
         };
-        Request::new(self.plan(access, target, options), args, write, floor)
+        let mut request = Request::new(self.plan(access, target, options), args, write, floor);
+        if options.track && kind == Kind::Read {
+            request.track();
+        }
+        request
     }
 
     fn plan(&self, access: Access, target: Target, options: &Options) -> Plan {
@@ -365,6 +443,7 @@ impl Core {
         self.is_ended.store(true, Ordering::Release);
         self.ending.notify_waiters();
         self.pool.clear();
+        self.trackers.stop();
         self.listener.clear();
     }
 

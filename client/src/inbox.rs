@@ -23,6 +23,8 @@ pub(crate) enum Delivery {
         group_time: GroupTime,
         /// The attempt that is answered, as the node understood it.
         attempt: u32,
+        /// Whether changes of what was read will be told.
+        tracked: bool,
     },
     /// The stream could not be opened, or ended.
     Lost { sent: bool, error: TransportError },
@@ -182,6 +184,8 @@ pub(crate) struct Verdict {
     /// The group's time, if it was answered.
     pub(crate) time: Option<GroupTime>,
     pub(crate) seen: Option<simplekv_types::Position>,
+    /// Whether changes of what was read will be told.
+    pub(crate) tracked: bool,
 }
 
 impl Verdict {
@@ -202,10 +206,12 @@ impl Returned {
     /// error: nothing is known then.
     pub(crate) fn take(&mut self, at: usize, attempt: Option<u32>) -> Verdict {
         let nothing = Outcome::TimedOut { sent: self.was_sent };
+        let mut told_of = false;
         let (outcome, time, seen) = match self.places.get_mut(at).and_then(Option::take) {
-            Some(Delivery::Replied { answered, group_time, attempt: told })
+            Some(Delivery::Replied { answered, group_time, attempt: told, tracked })
                 if attempt.is_none_or(|own| own == told) =>
             {
+                told_of = tracked;
                 (Outcome::Answered(answered.reply), Some(group_time), answered.seen)
             }
             Some(Delivery::Lost { sent, error }) => (Outcome::Lost { sent, error }, None, None),
@@ -215,7 +221,7 @@ impl Returned {
             // No answer in time; or the lane's task is gone because the runtime is shutting down.
             Some(Delivery::Replied { .. }) | None => (nothing, None, None),
         };
-        Verdict { outcome, time, seen }
+        Verdict { outcome, time, seen, tracked: told_of }
     }
 }
 
@@ -225,7 +231,7 @@ mod tests {
 
     fn replied(number: i64) -> Delivery {
         let answered = Answered::from(Reply::Int(number));
-        Delivery::Replied { answered, group_time: GroupTime(7), attempt: 1 }
+        Delivery::Replied { answered, group_time: GroupTime(7), attempt: 1, tracked: false }
     }
 
     fn is_full(inbox: &Inbox) -> bool {

@@ -209,7 +209,8 @@ impl Task {
         let delivery = |reply: OpReply| match reply.reply {
             Ok(value) => {
                 let answered = Answered { reply: value, seen: reply.seen };
-                Delivery::Replied { answered, group_time: reply.group_time, attempt: reply.attempt }
+                let OpReply { group_time, attempt, tracked, .. } = reply;
+                Delivery::Replied { answered, group_time, attempt, tracked }
             }
             Err(reason) => Delivery::Unreadable(error(format!("unreadable answer: {reason}"))),
         };

@@ -40,6 +40,9 @@
 //! # });
 //! ```
 //!
+//! With a [near-cache](ClientBuilder::near_cache), a GET that is [`cached`](Get::cached) may be answered by a copy in this process, which nodes
+//! tell to be stale as soon as its key changes.
+//!
 //! # Lists, hashes, sets and sorted sets
 //!
 //! [`Client::list`], [`Client::hash`], [`Client::set_of`] and [`Client::zset`] are views of one key: what can be asked of it, with what it
@@ -103,6 +106,7 @@ mod inbox;
 mod key;
 mod lane;
 mod listener;
+mod near_cache;
 mod options;
 mod parcel;
 mod pool;
@@ -118,6 +122,7 @@ mod singleflight;
 mod slot_cache;
 mod stats;
 mod topology;
+mod tracking;
 mod transport;
 mod version;
 mod views;
@@ -135,6 +140,7 @@ pub use client::Client;
 pub use config::Timeouts;
 pub use error::{Error, Result, TransportError};
 pub use key::{Key, Value};
+pub use near_cache::NearCache;
 pub use options::{Kind, Options, RequestId, Target};
 pub use request::{
     Cmd, Del, Exists, Expire, Expiry, Get, Incr, MGet, MSet, Operation, Persist, Read, Request, Scan, Set, Ttl,
@@ -147,6 +153,7 @@ pub use simplekv_types::{
 };
 pub use stats::ClientStats;
 pub use topology::{Group, Node, Topology};
+pub use tracking::{Stale, Tracking};
 pub use version::Version;
 pub use views::{
     Aggregate, End, Hash, List, ListPop, ListPosition, ListPush, ListRemove, Lists, SetCombine, SetOf, Walk, Zset,

@@ -27,20 +27,34 @@ pub(crate) struct Listener {
 /// What one of those who share a stream wants.
 #[derive(Debug)]
 enum Ask {
-    Tell { ask: ListenAsk, events: mpsc::Sender<ListenEvent> },
-    Stop { id: u64 },
+    Tell {
+        ask: ListenAsk,
+        events: mpsc::Sender<ListenEvent>,
+    },
+    /// Something else about what is told already.
+    Again {
+        ask: ListenAsk,
+    },
+    Stop {
+        id: u64,
+    },
 }
 
 /// What a node tells about one thing it was asked for. Ends when the node cannot be heard any more, or is not listened to fast enough.
 /// What was asked for is taken back when this is dropped.
 pub(crate) struct Told {
     events: mpsc::Receiver<ListenEvent>,
-    _stop: StopOnDrop,
+    stop: StopOnDrop,
 }
 
 impl Told {
     pub(crate) async fn next(&mut self) -> Option<ListenEvent> {
         self.events.recv().await
+    }
+
+    /// Changes what is asked for.
+    pub(crate) fn ask_again(&self, ask: impl FnOnce(u64) -> ListenAsk) {
+        let _ = self.stop.asks.send(Ask::Again { ask: ask(self.stop.id) });
     }
 }
 
@@ -68,7 +82,7 @@ impl Listener {
         let asks = self.stream(address);
         // To a stream that has just ended: nothing is told, which is how one hears of it.
         let _ = asks.send(Ask::Tell { ask: ask(id), events: sender });
-        Told { events, _stop: StopOnDrop { id, asks } }
+        Told { events, stop: StopOnDrop { id, asks } }
     }
 
     /// Ends all streams; whoever waits hears nothing.
@@ -106,9 +120,10 @@ async fn run(transport: Arc<dyn Transport>, address: Arc<str>, mut asks: mpsc::U
                     waiting.insert(ask.id(), events);
                     link.asks.send(ask)
                 }
+                Ok(Some(Ask::Again { ask })) if waiting.contains_key(&ask.id()) => link.asks.send(ask),
                 Ok(Some(Ask::Stop { id })) if waiting.remove(&id).is_some() => link.asks.send(ListenAsk::Stop { id }),
                 Err(_) if waiting.is_empty() => return,
-                Ok(Some(Ask::Stop { .. })) | Err(_) => Ok(()),
+                Ok(Some(Ask::Again { .. } | Ask::Stop { .. })) | Err(_) => Ok(()),
             },
             event = link.events.next() => match event {
                 Some(Ok((id, event))) => {

@@ -87,11 +87,25 @@ pub struct Options {
     /// Requests to one node with the same number travel on the same lane, so that what is submitted together is packed together.
     /// `None` spreads over the lanes.
     pub lane: Option<usize>,
+    /// Whether changes of what is read are told to those who asked for it with [`Client::track`](crate::Client::track). Before the
+    /// answer comes they are told if they will not be. Of a write this is not: it may be answered by an earlier attempt.
+    pub track: bool,
+    /// Whether a GET may be answered from the near-cache, see [`Get::cached`](crate::Get::cached).
+    pub cached: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { read: None, timeout: None, retry: true, request_id: None, share: true, lane: None }
+        Self {
+            read: None,
+            timeout: None,
+            retry: true,
+            request_id: None,
+            share: true,
+            lane: None,
+            track: false,
+            cached: false,
+        }
     }
 }
 
@@ -135,6 +149,20 @@ impl Options {
     #[must_use]
     pub fn lane(mut self, lane: usize) -> Self {
         self.lane = Some(lane);
+        self
+    }
+
+    /// Sets [`Options::track`].
+    #[must_use]
+    pub fn track(mut self, track: bool) -> Self {
+        self.track = track;
+        self
+    }
+
+    /// Sets [`Options::cached`].
+    #[must_use]
+    pub fn cached(mut self, cached: bool) -> Self {
+        self.cached = cached;
         self
     }
 }

@@ -49,6 +49,15 @@ counters! {
     connects,
     /// Lanes that could not be connected, or ended.
     disconnects,
+    /// Reads answered by the near-cache.
+    near_hits,
+    /// Reads that might have been and had to be asked for, because there was no copy.
+    near_misses,
+    /// Copies that were not used because the session had seen more, and answers that were not kept because their key may have changed
+    /// on the way.
+    near_bypasses,
+    /// Copies thrown away because their key changed; once for all of them when nobody knew which.
+    near_invalidations,
     /// Topologies asked for.
     topology_refreshes,
     /// Topologies taken over.

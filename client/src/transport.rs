@@ -61,6 +61,8 @@ pub(crate) enum ListenAsk {
     Publish { id: u64, naming: Naming, channel: Bytes, message: Bytes },
     /// What it knows, once.
     Question { id: u64, args: Vec<Bytes>, seen: Option<Position> },
+    /// What changes of what is read with the number it answers, and of keys that begin so.
+    Track { id: u64, prefixes: Vec<Bytes> },
     /// Not any more.
     Stop { id: u64 },
 }
@@ -72,6 +74,7 @@ impl ListenAsk {
             | Self::Subscribe { id, .. }
             | Self::Publish { id, .. }
             | Self::Question { id, .. }
+            | Self::Track { id, .. }
             | Self::Stop { id } => id,
         }
     }
@@ -82,7 +85,11 @@ impl ListenEvent {
     pub(crate) fn is_last(&self) -> bool {
         match self {
             Self::Woken | Self::Heard { .. } | Self::Answer { .. } | Self::Ended => true,
-            Self::Listening | Self::Message { .. } => false,
+            Self::Listening
+            | Self::Message { .. }
+            | Self::Tracking { .. }
+            | Self::Stale { .. }
+            | Self::StaleEverything => false,
         }
     }
 }
@@ -100,6 +107,12 @@ pub(crate) enum ListenEvent {
     Heard { by: u64 },
     /// What it was asked.
     Answer { reply: Reply },
+    /// What is read with this number from now on is tracked.
+    Tracking { tracker: u64 },
+    /// Of what was read, these keys have changed.
+    Stale { keys: Vec<Bytes> },
+    /// Anything that was read may have changed.
+    StaleEverything,
     /// Nothing more is told.
     Ended,
 }

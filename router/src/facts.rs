@@ -74,6 +74,7 @@ impl Facts for RouterFacts<'_> {
             uptime_secs: metrics.uptime_secs(),
             connected_clients: u64::try_from(metrics.connections.get()).unwrap_or(0),
             blocked_clients: self.shared.clients.blocked() as u64,
+            tracking_clients: self.shared.clients.tracking() as u64,
             max_clients: self.shared.limits.connections as u64,
             is_loading: false,
             total_connections: totals.connections_accepted,

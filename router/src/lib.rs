@@ -15,6 +15,7 @@ mod router;
 mod rpc;
 pub mod settings;
 mod shared;
+mod tracking;
 
 pub use config::{ConfigError, Limits, NoOrigin, Origin, RouterConfig, Transactions, UnknownTransactions};
 pub use router::{Router, StartError};

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 use crate::metrics::Metrics;
+use crate::tracking::Tracking;
 
 /// What all connections of a router share.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     /// A name for this run: 40 hexadecimal digits.
     pub(crate) run_id: String,
     pub(crate) resp_port: u16,
+    pub(crate) tracking: Tracking,
     topology: watch::Receiver<Arc<Topology>>,
     /// The connections of the Redis protocol.
     pub(crate) clients: Arc<Clients>,
@@ -51,6 +53,7 @@ impl Shared {
             resp_port,
             clients: Arc::default(),
             slow_log,
+            tracking: Tracking::default(),
             next_connection: AtomicU64::new(1),
         }
     }

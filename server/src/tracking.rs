@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use parking_lot::Mutex;
 use simplekv_resp::Command;
 use simplekv_resp::session::TrackingTerms;
@@ -23,20 +24,12 @@ pub struct Tracking {
     table: Mutex<Table<Bell>>,
 }
 
-/// Looked at for each request of each connection, unlike the table, for which they would queue.
 #[derive(Clone, Debug, Default)]
-struct Bell(Arc<Rope>);
-
-#[derive(Debug, Default)]
-struct Rope {
-    has_rung: AtomicBool,
-    notify: Notify,
-}
+struct Bell(Arc<Notify>);
 
 impl Wake for Bell {
     fn wake(&self) {
-        self.0.has_rung.store(true, Ordering::SeqCst);
-        self.0.notify.notify_one();
+        self.0.notify_one();
     }
 }
 
@@ -107,18 +100,21 @@ impl Tracker {
     /// Waits for something to be told.
     pub(crate) async fn next(&self) -> Told {
         loop {
-            if let Some(told) = self.next_at_once() {
+            // This first: it is asked for with each request of each connection, and all would queue for the table.
+            self.bell.0.notified().await;
+            if let Some(told) = self.take() {
                 return told;
             }
-            self.bell.0.notify.notified().await;
         }
     }
 
     /// What is to be told already.
     pub(crate) fn next_at_once(&self) -> Option<Told> {
-        if !self.bell.0.has_rung.swap(false, Ordering::SeqCst) {
-            return None;
-        }
+        self.bell.0.notified().now_or_never()?;
+        self.take()
+    }
+
+    fn take(&self) -> Option<Told> {
         self.tracking.table.lock().take(self.id)
     }
 }

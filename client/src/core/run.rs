@@ -17,6 +17,7 @@ use crate::inbox::{Inbox, Returned, Verdict};
 use crate::pool::Places;
 use crate::session::{Answered, Floor};
 use crate::topology::{Topology, process_millis};
+use crate::tracking::{Stale, Trackers};
 use crate::{RequestId, Target};
 
 /// Requests for one target that are executed in this order. Almost always one.
@@ -34,6 +35,17 @@ pub(super) struct Request {
     stage: Stage,
     /// Where the latest answer was read or written.
     seen: Option<Position>,
+    tracked: Tracked,
+}
+
+/// Whether changes of what a request reads are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tracked {
+    NotWanted,
+    /// As far as is known.
+    Not,
+    /// By the node that answered.
+    Yes,
 }
 
 enum Stage {
@@ -70,7 +82,17 @@ struct Pause {
 impl Request {
     pub(super) fn new(plan: Plan, args: Arc<[Bytes]>, write: Option<Write>, floor: Floor) -> Self {
         let (progress, stage) = (Progress::default(), Stage::Back(Outcome::Ready));
-        Self { plan, args, write, floor, follows_writes: false, progress, stage, seen: None }
+        Self {
+            plan,
+            args,
+            write,
+            floor,
+            follows_writes: false,
+            progress,
+            stage,
+            seen: None,
+            tracked: Tracked::NotWanted,
+        }
     }
 
     /// A request that goes where it likes: no other must see what it does, or be seen by it.
@@ -84,7 +106,8 @@ impl Request {
         let Verdict { outcome, seen, .. } = verdict;
         let (floor, progress) = (self.floor.clone(), self.progress.clone());
         let (plan, follows_writes) = (Plan { target: Target::Slot(slot), ..self.plan }, self.follows_writes);
-        Self { plan, args, write, floor, follows_writes, progress, stage: Stage::Back(outcome), seen }
+        let (stage, tracked) = (Stage::Back(outcome), self.tracked);
+        Self { plan, args, write, floor, follows_writes, progress, stage, seen, tracked }
     }
 
     /// The same write under another number.
@@ -100,6 +123,11 @@ impl Request {
         let mut read = Self { progress: self.progress.clone(), ..Self::new(plan, Arc::default(), None, floor) };
         read.follow_the_writes();
         read
+    }
+
+    /// Has those who keep copies told of changes of what it reads, or that they will not be.
+    pub(super) fn track(&mut self) {
+        self.tracked = Tracked::Not;
     }
 
     fn is_done(&self) -> bool {
@@ -185,6 +213,15 @@ impl Request {
         !matches!(self.plan.access, Access::Read(ReadPolicy::Bounded { .. }))
     }
 
+    /// The number it carries to the node at this address. What an earlier attempt was answered says nothing about the next.
+    fn tracker(&mut self, trackers: &Trackers, address: &str) -> u64 {
+        if self.tracked == Tracked::NotWanted {
+            return 0;
+        }
+        self.tracked = Tracked::Not;
+        trackers.number(address)
+    }
+
     /// Takes the outcome of the latest attempt, if it is back.
     fn outcome(&mut self) -> Option<Outcome> {
         match &mut self.stage {
@@ -196,9 +233,12 @@ impl Request {
     /// Takes what came back of the present attempt.
     fn come_back(&mut self, returned: &mut Returned) -> Option<GroupTime> {
         let Stage::Away { place, attempt } = self.stage else { return None };
-        let Verdict { outcome, time, seen } = returned.take(place, attempt);
+        let Verdict { outcome, time, seen, tracked } = returned.take(place, attempt);
         if time.is_some() {
             self.seen = seen;
+        }
+        if tracked && self.tracked != Tracked::NotWanted {
+            self.tracked = Tracked::Yes;
         }
         self.stage = Stage::Back(outcome);
         time
@@ -245,6 +285,9 @@ impl Core {
                     self.pause(&plan, pause, began).await;
                 }
             }
+        }
+        for request in requests.iter().filter(|request| request.tracked == Tracked::Not) {
+            self.trackers.tell(Stale::Read(&request.args));
         }
         let results = requests.into_iter().map(|Request { stage, seen, .. }| match stage {
             Stage::Done(result) => result.map(|reply| Answered { reply, seen }),
@@ -347,7 +390,8 @@ impl Core {
                 request.progress.asked = Some(to);
                 longest = longest.max(timeout);
                 let group = topology.group_of(request.plan.target).map(|group| group.id);
-                let manner = request.manner(group, attempt, timeout);
+                let mut manner = request.manner(group, attempt, timeout);
+                manner.tracker = request.tracker(&self.trackers, &node.addresses.grpc);
                 if let Some(id) = request.plan.access.request_id() {
                     client = id.client;
                 }

@@ -9,7 +9,7 @@ use simplekv_types::{GroupId, GroupTime, NodeId, ReadPolicy, Seq, Slot};
 use smallvec::SmallVec;
 
 use super::run::Request;
-use super::{Core, floor};
+use super::{Core, floor_of};
 use crate::airborne::{Marks, Sight};
 use crate::attempt::Access;
 use crate::session::Ledger;
@@ -156,11 +156,18 @@ impl Sorting<'_> {
     fn reads(&mut self, row: &[u64]) {
         for ask in row.iter().copied().map(index) {
             let slot = self.ask(ask).slot;
-            match self.reader(slot) {
+            // What is tracked carries another number to each node, and its answer says whether that counts.
+            let is_tracked = self.is_tracked(ask);
+            match self.reader(slot).filter(|_| !is_tracked) {
                 Some(bound) => self.read(ask, slot, bound),
                 None => self.sorted.apart.push(Apart::Row(slot, vec![ask])),
             }
         }
+    }
+
+    fn is_tracked(&self, ask: u32) -> bool {
+        let ask = self.ask(ask);
+        ask.kind == Kind::Read && (ask.track || self.options.track)
     }
 
     /// The bound by which reads of a slot are sent; `None` if they cannot be sent with the others.
@@ -206,7 +213,8 @@ impl Sorting<'_> {
     fn row(&mut self, row: &[u64]) {
         let Some(slot) = row.first().map(|first| self.ask(index(*first)).slot) else { return };
         let asks = row.iter().copied().map(index);
-        match self.writer(slot) {
+        let is_tracked = asks.clone().any(|ask| self.is_tracked(ask));
+        match self.writer(slot).filter(|_| !is_tracked) {
             Some(bound) => {
                 let role = |kind| if kind == Kind::Write { Role::Write } else { Role::Beside };
                 let row: SmallVec<[(u32, Role); 4]> = asks.map(|ask| (ask, role(self.ask(ask).kind))).collect();
@@ -276,7 +284,7 @@ impl Core {
     fn reads_depart(&self, sorting: &Sorting<'_>, slot: Slot) -> Option<Departure> {
         let access = Access::Read(sorting.policy);
         let plan = self.plan(access, Target::Slot(slot), &sorting.options);
-        let mut model = Request::new(plan, Arc::default(), None, floor(sorting.session)).alone();
+        let mut model = Request::new(plan, Arc::default(), None, floor_of(sorting.session)).alone();
         let (to, timeout) = self.depart(&mut model, &sorting.topology)?;
         let group = sorting.topology.owner(slot).map(|group| group.id);
         let manner = model.manner(group, 1, timeout);
@@ -288,12 +296,12 @@ impl Core {
         // Dated when it departs; numbered when it is packed.
         let id = RequestId { client: self.sequence.client(), seq: Seq(0), deadline: GroupTime::ZERO };
         let plan = self.plan(Access::Write(Some(id)), Target::Slot(slot), &sorting.options);
-        let mut model = Request::new(plan, Arc::default(), None, floor(sorting.session));
+        let mut model = Request::new(plan, Arc::default(), None, floor_of(sorting.session));
         let (to, timeout) = self.depart(&mut model, &sorting.topology)?;
         let group = sorting.topology.owner(slot).map(|group| group.id);
         let manner = model.manner(group, 1, timeout);
         let plan = self.plan(Access::Read(sorting.policy), Target::Slot(slot), &sorting.options);
-        let read = model.beside(plan, floor(sorting.session));
+        let read = model.beside(plan, floor_of(sorting.session));
         let its_manner = read.manner(group, 1, timeout);
         Some(Departure { to, timeout, model, manner, beside: Some((read, its_manner)) })
     }

@@ -19,11 +19,12 @@ use tokio::time::{Instant, Timeout};
 
 use super::run::{Request, Requests};
 use super::sorting::{Apart, Bound, Cargo, Entry, Role, Sorted, args};
-use super::{Core, Write, floor};
+use super::{Core, Write, floor_of};
 use crate::attempt::Outcome;
 use crate::balance::Underway;
 use crate::error::{Error, Result};
 use crate::inbox::{Inbox, Verdict};
+use crate::near_cache::Writings;
 use crate::parcel::Content;
 use crate::pool::Places;
 use crate::sequence::WriteNumbers;
@@ -57,6 +58,8 @@ pub struct Answers {
     echoes: Vec<(u32, u32)>,
     /// Of the answers that are still to come.
     _places: Option<Places>,
+    /// Copies of what is written are no good before nor behind it.
+    _writings: Option<Writings>,
 }
 
 /// Requests that went their own way, and their ends.
@@ -117,6 +120,7 @@ impl Core {
             ready: VecDeque::with_capacity(asks.len()),
             echoes: Vec::new(),
             _places: None,
+            _writings: self.near.as_ref().map(|near| near.write_all(&asks)),
         };
         match self.admit(asks.len()) {
             Ok(places) => answers.begin(asks, places),
@@ -176,7 +180,7 @@ impl Answers {
             }
             None => {
                 let full = || Outcome::Full { what: "too many requests in flight at the node" };
-                let verdict = |_, _| Verdict { outcome: full(), time: None, seen: None };
+                let verdict = |_, _| Verdict { outcome: full(), time: None, seen: None, tracked: false };
                 self.settle(Landed { cargo, content: &content, numbers, underway: &underway }, verdict);
             }
         }
@@ -201,11 +205,13 @@ impl Answers {
             Apart::Row(slot, row) => {
                 let has_write = row.iter().any(|at| asks.get(*at as usize).is_some_and(|ask| ask.kind == Kind::Write));
                 let mut requests = Requests::new();
-                for ask in
-                    row.iter().filter_map(|at| asks.get_mut(*at as usize).map(|ask| (args(&mut ask.words), ask.kind)))
+                for ask in row
+                    .iter()
+                    .filter_map(|at| asks.get_mut(*at as usize).map(|ask| (args(&mut ask.words), ask.kind, ask.track)))
                 {
-                    let (words, kind) = ask;
-                    let floor = floor(self.session.as_ref());
+                    let (words, kind, track) = ask;
+                    let options = options.track(options.track || track);
+                    let floor = floor_of(self.session.as_ref());
                     let mut request = core.request(Target::Slot(slot), words, kind, &options, floor, self.policy);
                     match has_write {
                         true => request.follow_the_writes(),

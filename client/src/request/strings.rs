@@ -23,6 +23,17 @@ impl<'a> Get<'a> {
     pub(crate) fn new(client: &'a Client, key: Key) -> Self {
         Self { client, key, options: Options::default() }
     }
+
+    /// May be answered by a copy in this process, if the client has a [near-cache](crate::ClientBuilder::near_cache).
+    ///
+    /// Such an answer is **not linearizable**, whatever the read policy: it may miss a write for as long as the news of it takes to the
+    /// replica that answered and from there to here, and for [`NearCache::ttl`](crate::NearCache::ttl) at most if that is cut off unnoticed. What this client has written
+    /// itself is never missed; in a [`Session`](crate::Session) neither is anything that the session has seen. What cannot be answered so is
+    /// asked for under the read policy as ever.
+    pub fn cached(mut self) -> Self {
+        self.options.cached = true;
+        self
+    }
 }
 
 impl Request for Get<'_> {

@@ -25,6 +25,7 @@ pub(super) fn listen(ask: ListenAsk) -> v1::ListenRequest {
         ListenAsk::Question { id, args, seen } => {
             (id, Ask::Question(v1::Question { args, seen: seen.map(Into::into) }))
         }
+        ListenAsk::Track { id, prefixes } => (id, Ask::Track(v1::Track { prefixes })),
         ListenAsk::Stop { id } => (id, Ask::Stop(v1::StopListening {})),
     };
     v1::ListenRequest { id, ask: Some(ask) }
@@ -48,8 +49,11 @@ pub(super) fn event(event: v1::Event) -> (u64, ListenEvent) {
             Ok(reply) => ListenEvent::Answer { reply },
             Err(_) => ListenEvent::Ended,
         },
+        Some(What::Tracking(v1::Tracking { tracker })) => ListenEvent::Tracking { tracker },
+        Some(What::Stale(v1::Stale { everything: true, .. })) => ListenEvent::StaleEverything,
+        Some(What::Stale(v1::Stale { keys, .. })) => ListenEvent::Stale { keys },
         // Of a newer node, what is not known says at least that something is over.
-        Some(What::Ended(_) | What::Tracking(_) | What::Stale(_)) | None => ListenEvent::Ended,
+        Some(What::Ended(_)) | None => ListenEvent::Ended,
     };
     (event.id, what)
 }

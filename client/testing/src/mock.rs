@@ -6,6 +6,7 @@ mod keyspace;
 mod layout;
 mod node;
 mod questions;
+mod readers;
 mod services;
 mod verdict;
 mod world;
@@ -160,7 +161,43 @@ impl MockCluster {
     /// ```
     pub fn advance(&self, time: Duration) {
         self.world.keys.lock().advance(time);
+        self.world.readers.everything();
         self.world.tell_of_change();
+    }
+
+    /// Writes a key as somebody else would: whoever keeps a copy of it is told.
+    ///
+    /// ```
+    /// # simplekv_testing::example(async |_| {
+    /// use simplekv_client::NearCache;
+    ///
+    /// let cluster = simplekv_testing::MockCluster::three_nodes();
+    /// let kv = cluster.builder().near_cache(NearCache::default()).build().await?;
+    /// kv.set("k", "1").await?;
+    /// assert_eq!(kv.get("k").cached().await?.as_deref(), Some(&b"1"[..]));
+    /// cluster.change_key("k", "2");
+    /// // Until the news arrives.
+    /// while kv.get("k").cached().await?.as_deref() != Some(&b"2"[..]) {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn change_key(&self, key: &'static str, value: &'static str) {
+        self.world.keys.lock().insert(key, value);
+        self.world.readers.changed([key.as_bytes()]);
+        self.world.tell_of_change();
+    }
+
+    /// Whether a node is to tell anybody when this key changes.
+    #[must_use]
+    pub fn is_tracked(&self, key: &str) -> bool {
+        self.world.readers.is_tracked(key.as_bytes())
+    }
+
+    /// Has a node tell nobody any more what changes there of what was read, or has it do so again.
+    pub fn stop_telling(&self, node: u32, stop: bool) {
+        self.world.readers.set_mute(node, stop);
     }
 
     /// Ends a node's process: its connections break, its port is closed. Nobody takes over before [`MockCluster::elect`] says so.

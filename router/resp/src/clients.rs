@@ -266,6 +266,12 @@ impl Clients {
         self.table.lock().values().filter(|client| client.is_blocked.load(Ordering::Relaxed)).count()
     }
 
+    /// How many have chosen to be told when what they have read changes.
+    #[must_use]
+    pub fn tracking(&self) -> usize {
+        self.all().iter().filter(|client| client.described.lock().tracking.redirect >= 0).count()
+    }
+
     /// Until when commands are put off, in Unix microseconds; `None` if they are not. To be asked before each: one load, as a rule.
     #[must_use]
     pub fn paused_until(&self, is_write: bool) -> Option<u64> {

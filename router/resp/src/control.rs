@@ -216,8 +216,8 @@ pub enum ClientCommand {
     },
     /// TRACKING: to be told when what was read changes.
     Tracking(TrackingRequest),
-    /// CACHING: whether what the next request reads is tracked.
-    Caching(bool),
+    /// CACHING: whether what the next request reads is tracked; `None` if that is not what was said.
+    Caching(Option<bool>),
     /// GETREDIR.
     GetRedir,
     /// TRACKINGINFO.

@@ -102,6 +102,8 @@ pub struct InfoFacts {
     pub max_clients: u64,
     /// Connections that wait for something to be there.
     pub blocked_clients: u64,
+    /// Connections that are told when what they have read changes.
+    pub tracking_clients: u64,
     /// Channels somebody here listens to.
     pub channels: u64,
     /// Patterns somebody here listens to.

@@ -63,6 +63,7 @@ fn clients(facts: &InfoFacts) -> Lines {
         ("connected_clients", facts.connected_clients.to_string()),
         ("maxclients", facts.max_clients.to_string()),
         ("blocked_clients", facts.blocked_clients.to_string()),
+        ("tracking_clients", facts.tracking_clients.to_string()),
     ]
 }
 

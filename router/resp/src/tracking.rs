@@ -111,6 +111,12 @@ impl<W: Wake> Table<W> {
         self.members.contains_key(&id)
     }
 
+    /// Whether anybody who has read this key is to be told when it changes.
+    #[must_use]
+    pub fn is_read(&self, key: &[u8]) -> bool {
+        self.keys.contains_key(key)
+    }
+
     /// How many track anything.
     #[must_use]
     pub fn trackers(&self) -> usize {
@@ -229,16 +235,17 @@ impl<W: Wake> Table<W> {
         if terms.no_loop && by == Some(id) {
             return;
         }
-        let to = terms.redirect.unwrap_or(id);
-        let is_redirected = terms.redirect.is_some();
-        let (told, mail): (u64, fn(&mut Mail, Option<&[u8]>, u64)) = match self.members.contains_key(&to) {
-            false => (id, |mail, _, to| mail.put_lost(to)),
-            true if is_redirected => (to, |mail, key, _| mail.put_for_other(key)),
-            true => (to, |mail, key, _| mail.put(key)),
-        };
-        if let Some(member) = self.members.get_mut(&told) {
-            mail(&mut member.mail, key, to);
-            member.wake.wake();
+        let redirect = terms.redirect;
+        let to = redirect.unwrap_or(id);
+        if let Some(Member { mail, wake, .. }) = self.members.get_mut(&to) {
+            match redirect {
+                Some(_) => mail.put_for_other(key),
+                None => mail.put(key),
+            }
+            wake.wake();
+        } else if let Some(Member { mail, wake, .. }) = self.members.get_mut(&id) {
+            mail.put_lost(to);
+            wake.wake();
         }
     }
 

@@ -50,7 +50,7 @@ impl Alone {
             return Err(Failure::TooLarge { what: "request", size: size as u64, limit: bytes_max as u64 });
         }
         let Body::Data(command) = Request::parse(self.words.clone())?.body else { return Err(NO_CONNECTION) };
-        let task = Task::of(command, self.words.clone())?;
+        let task = Task::of(command, self.words.clone(), false)?;
         match (&task, self.identity) {
             // Who repeats it might find it cut otherwise, and what was done under the identity would not be known there.
             (Task::Wide { kind: Kind::Write, .. }, Some(_)) => Err(Failure::CrossSlot),
@@ -65,7 +65,7 @@ impl Alone {
         let mut options = Options::default().read(self.policy);
         options.request_id = self.identity;
         match task {
-            Task::Single { slot, words, kind, share } => {
+            Task::Single { slot, words, kind, share, track: _ } => {
                 let until = Instant::now() + total;
                 let Ok(Ok(_place)) = timeout(total, shared.admission.acquire()).await else {
                     return Failure::Timeout { what: "its turn".into() }.into();

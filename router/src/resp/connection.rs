@@ -9,10 +9,13 @@ use bytes::BytesMut;
 use futures::FutureExt;
 use simplekv_client::Message;
 use simplekv_resp::clients::KnownClient;
+use simplekv_resp::control::tracking::TrackingRequest;
 use simplekv_resp::control::{ClientCommand, Wait};
 use simplekv_resp::session::message;
+use simplekv_resp::tracking::Told;
 use simplekv_resp::{
-    Answer, Args, Body, Collected, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Session, encode,
+    Answer, Args, Body, Collected, Command, Control, Keys, Parser, ProtocolError, Request, RequestLimits, Session,
+    encode,
 };
 use simplekv_types::{ReadPolicy, Reply, SessionToken};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -29,6 +32,7 @@ use super::within::{NOT_THROUGH_A_ROUTER, Within};
 use crate::facts::{RouterFacts, now_micros};
 use crate::metrics::Class;
 use crate::shared::{Listed, Shared};
+use crate::tracking::Tracker;
 
 /// Room made for what the client sends next.
 const READ_BYTES: usize = 16 << 10;
@@ -37,6 +41,8 @@ const WRITE_AHEAD_BYTES: usize = 256 << 10;
 
 /// Places taken at a time while there is more to take up.
 const PLACES_AT_ONCE: u32 = 16;
+/// A client is told that it tracks after so long at the latest. What it reads from nodes that cannot be heard is told to be stale.
+const TRACKING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a connection was ended by us, or broke.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +103,11 @@ pub(super) struct Connection {
     output: BytesMut,
     pipeline: Pipeline,
     ears: Ears,
+    tracker: Tracker,
+    /// The last request whose reads are tracked.
+    last_tracked: Option<Turn>,
+    /// What has become of copies that the client may be about to get: told behind the reply of this turn.
+    held_stale: Option<(Turn, Told)>,
     held: Option<Held>,
     /// Places taken of those the router has. Invariant: at least as many as requests are outstanding.
     places: usize,
@@ -136,6 +147,9 @@ impl Connection {
             output: BytesMut::new(),
             pipeline,
             ears: Ears::new(),
+            tracker: shared.tracking.tracker(number),
+            last_tracked: None,
+            held_stale: None,
             held: None,
             places: 0,
             is_closing: false,
@@ -162,6 +176,7 @@ impl Connection {
             self.take_up();
             // Replies that are handed out make room for requests that have arrived already. Others get their turn in between.
             let goes_on = self.hand_out() && self.may_take_up();
+            self.tell_stale_at_once();
             if self.is_closing && self.pipeline.is_blocked() {
                 // Whoever goes away while it waits, or has to, takes nothing any more.
                 self.pipeline.stop_waiting();
@@ -184,6 +199,9 @@ impl Connection {
                     self.places += 1;
                 },
                 Some(message) = self.ears.next(), if self.output.len() < WRITE_AHEAD_BYTES => self.tell(&message),
+                told = self.tracker.next(), if self.held_stale.is_none() && self.output.len() < WRITE_AHEAD_BYTES => {
+                    self.on_stale(told);
+                }
                 () = shared.stopping.cancelled(), if !self.is_closing => self.is_closing = true,
                 () = &mut alarm => {
                     self.is_closing |= self.pipeline.is_blocked() && has_gone(&reader);
@@ -249,7 +267,8 @@ impl Connection {
             drop(session);
             return self.collect(args);
         }
-        if let Some(spec) = simplekv_resp::plain(&args)
+        if session.tracking().is_none()
+            && let Some(spec) = simplekv_resp::plain(&args)
             && session.admit(spec).is_ok()
         {
             let (is_heard, protocol) = (session.hears(None), session.protocol());
@@ -265,12 +284,18 @@ impl Connection {
         let control = match parsed.map(|request| request.body) {
             Ok(Body::Control(control)) => control,
             Ok(Body::Data(command)) => {
-                let protocol = session.protocol();
+                let (protocol, track) = (session.protocol(), session.tracks_reads());
                 drop(session);
-                return match Task::of(command, words) {
+                if track {
+                    self.track(&command);
+                }
+                return match Task::of(command, words, track) {
                     Ok(task) => {
                         let turn = self.pipeline.take_turn(protocol, is_heard, task.class());
                         self.measure(&task);
+                        if track {
+                            self.last_tracked = Some(turn);
+                        }
                         self.begin(Held::Task { turn, task });
                     }
                     Err(failure) => {
@@ -293,7 +318,7 @@ impl Connection {
         let mut session = self.listed.session.lock();
         let is_heard = session.hears(None);
         let collected = session.collect(args);
-        let protocol = session.protocol();
+        let (protocol, track) = (session.protocol(), session.tracks_reads());
         drop(session);
         match collected {
             Collected::Now(control) => self.control(control, is_heard),
@@ -302,6 +327,10 @@ impl Connection {
                 self.pipeline.answer(turn, reply);
             }
             Collected::Exec(transaction) => {
+                let atomic = if track { transaction.atomic() } else { None };
+                if let Some(atomic) = &atomic {
+                    self.tracker.read_untracked(atomic);
+                }
                 let shared = Arc::clone(&self.shared);
                 let within = Within { shared, session: Arc::clone(&self.listed.session) };
                 let client = self.pipeline.session().clone();
@@ -310,6 +339,7 @@ impl Connection {
                     Ok(task) => {
                         let turn = self.pipeline.take_turn(protocol, is_heard, task.class());
                         self.measure(&task);
+                        self.last_tracked = atomic.map(|_| turn).or(self.last_tracked);
                         self.begin(Held::Task { turn, task });
                     }
                     Err(answered) => {
@@ -346,6 +376,7 @@ impl Connection {
             }
             (Answer::Reply(reply), Control::Reset) => {
                 self.ears.close();
+                self.tracker.stop();
                 self.pipeline.reset_session();
                 self.pipeline.answer(turn, reply);
             }
@@ -375,6 +406,7 @@ impl Connection {
             (Answer::NotMine, Control::Publish { naming, channel, message }) => {
                 self.begin(Held::Task { turn, task: Task::Publish { naming, channel, message } });
             }
+            (Answer::NotMine, Control::Client(ClientCommand::Tracking(request))) => self.set_terms(turn, &request),
             (Answer::NotMine, Control::Watch { keys }) => {
                 let allowed = self.listed.session.lock().may_watch(keys.len());
                 match allowed {
@@ -383,6 +415,64 @@ impl Connection {
                 }
             }
             (Answer::NotMine, _) => self.pipeline.answer(turn, NOT_THROUGH_A_ROUTER.into()),
+        }
+    }
+
+    /// Does what CLIENT TRACKING asks for.
+    fn set_terms(&mut self, turn: Turn, request: &TrackingRequest) {
+        let tracking = &self.shared.tracking;
+        let tracked = self.listed.session.lock().track(request, |id| tracking.has(id));
+        match tracked {
+            Ok(terms) => {
+                // What is told of the past, now that nodes are heard, comes behind the answer.
+                self.last_tracked = Some(turn);
+                let ready = self.tracker.set_terms(&self.shared.client, terms);
+                self.pipeline.answer_later(turn, async move {
+                    let _ = tokio::time::timeout(TRACKING_PATIENCE, ready).await;
+                    Reply::Ok
+                });
+            }
+            Err(failure) => self.pipeline.answer(turn, failure.into()),
+        }
+    }
+
+    /// Before a command is begun: has the client told when what it reads changes.
+    fn track(&self, command: &Command) {
+        match command {
+            // Asked again, a transaction is answered what it read at first; whatever it reads is told to have changed since.
+            Command::Atomic(_) => self.tracker.read_untracked(command),
+            command => self.tracker.read(command),
+        }
+    }
+
+    /// Copies have become stale. Of those that the client is about to get it is told behind the replies: it would throw away what it
+    /// does not have yet, and keep what comes. What is taken up from now on is read later.
+    fn on_stale(&mut self, told: Told) {
+        match self.last_tracked.filter(|turn| !self.pipeline.is_over(*turn)) {
+            Some(turn) => self.held_stale = Some((turn, told)),
+            None => self.tell_stale(&told),
+        }
+    }
+
+    /// Tells what can be told by now. One that always has something to ask is told in between.
+    fn tell_stale_at_once(&mut self) {
+        if let Some((_, told)) = self.held_stale.take_if(|(turn, _)| self.pipeline.is_over(*turn)) {
+            self.tell_stale(&told);
+        }
+        if self.held_stale.is_none()
+            && self.output.len() < WRITE_AHEAD_BYTES
+            && let Some(told) = self.tracker.next_at_once()
+        {
+            self.on_stale(told);
+        }
+    }
+
+    fn tell_stale(&mut self, told: &Told) {
+        let mut session = self.listed.session.lock();
+        let lost: Vec<Option<Reply>> = told.lost.iter().map(|to| session.lost_redirect(*to)).collect();
+        let stale = [session.stale(&told.own), session.stale_of_others(&told.of_others)];
+        for reply in stale.into_iter().chain(lost).flatten() {
+            encode::reply(&reply, session.protocol(), &mut self.output);
         }
     }
 

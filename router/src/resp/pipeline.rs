@@ -74,6 +74,7 @@ struct Queued {
     words: Args,
     kind: Kind,
     share: bool,
+    track: bool,
 }
 
 /// Requests that were sent together, and their answers to come.
@@ -176,6 +177,11 @@ impl Pipeline {
         self.options.read = Some(self.shared.client.read_policy());
     }
 
+    /// Whether the reply of this turn, and so of all before it, was taken.
+    pub(super) fn is_over(&self, turn: Turn) -> bool {
+        turn < self.first
+    }
+
     /// Requests whose replies are not due yet.
     pub(super) fn len(&self) -> usize {
         self.pending.len()
@@ -256,10 +262,10 @@ impl Pipeline {
     pub(super) fn begin(&mut self, turn: Turn, task: Task) {
         debug_assert!(self.may_begin(&task), "a request must not overtake one it conflicts with");
         match task {
-            Task::Single { slot, words, kind, share } => {
+            Task::Single { slot, words, kind, share, track } => {
                 self.singles += 1;
                 self.writes += usize::from(kind == Kind::Write);
-                self.waiting.push_back(Queued { turn, slot, words, kind, share });
+                self.waiting.push_back(Queued { turn, slot, words, kind, share, track });
             }
             Task::Publish { naming, channel, message } => {
                 let session = self.session.clone();
@@ -290,10 +296,11 @@ impl Pipeline {
                 };
                 self.running.push(future.boxed());
             }
-            Task::Wide { command, kind, conclude } => {
+            Task::Wide { command, kind, conclude, track } => {
                 let is_write = kind == Kind::Write;
                 *(if is_write { &mut self.wide_writes } else { &mut self.wide_reads }) += 1;
-                let (shared, session, options) = (Arc::clone(&self.shared), self.session.clone(), self.options);
+                let (shared, session, options) =
+                    (Arc::clone(&self.shared), self.session.clone(), self.options.track(track));
                 let future = async move {
                     let reply = wide::run(&shared, &session, command, kind, options, conclude.is_some()).await;
                     let reply = match conclude {
@@ -381,7 +388,7 @@ impl Pipeline {
                 continue;
             }
             bytes += size;
-            asks.push(Ask::new(slot, queued.words, kind).share(queued.share));
+            asks.push(Ask::new(slot, queued.words, kind).share(queued.share).track(queued.track));
             asked.push(Asked { turn, slot, kind, is_answered: false });
         }
         self.waiting = left;

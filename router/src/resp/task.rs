@@ -16,13 +16,13 @@ use crate::metrics::Class;
 /// A data command with where it goes.
 pub(super) enum Task {
     /// All its keys lie in one slot.
-    Single { slot: Slot, words: Args, kind: Kind, share: bool },
+    Single { slot: Slot, words: Args, kind: Kind, share: bool, track: bool },
     /// Says something in a channel.
     Publish { naming: Naming, channel: Bytes, message: Bytes },
     /// Waits until there is something to be found.
     Blocking { tries: Vec<(Slot, Words)>, keys: Vec<Bytes>, timeout: Option<Duration> },
     /// Concerns several slots, or is the part of EXEC that is about data; `conclude` makes the answer of what that comes to.
-    Wide { command: Command, kind: Kind, conclude: Option<Conclude> },
+    Wide { command: Command, kind: Kind, conclude: Option<Conclude>, track: bool },
 }
 
 /// Makes an answer of a reply.
@@ -32,18 +32,19 @@ pub(super) type Conclude = Box<dyn FnOnce(Reply) -> BoxFuture<'static, Reply> + 
 pub(super) type Words = Arc<[Bytes]>;
 
 impl Task {
-    /// A request that [`simplekv_resp::plain`] knows: the key is its second word.
+    /// A request that [`simplekv_resp::plain`] knows, of a connection that tracks nothing: the key is its second word.
     pub(super) fn plain(spec: &Spec, words: Args) -> Self {
         let slot = words.get(1).map_or(Slot::MIN, |key| Slot::of_key(key));
         let is_write = spec.flags.contains(Flags::WRITE);
-        Self::Single { slot, words, kind: if is_write { Kind::Write } else { Kind::Read }, share: !is_write }
+        let kind = if is_write { Kind::Write } else { Kind::Read };
+        Self::Single { slot, words, kind, share: !is_write, track: false }
     }
 
-    /// `args` are the words `command` was parsed from.
+    /// `args` are the words `command` was parsed from; `track`: whether changes of what it reads are to be told.
     ///
     /// # Errors
     /// [`Failure::CrossSlot`] if the keys lie in different slots and the command cannot be cut.
-    pub(super) fn of(command: Command, args: Args) -> Result<Self, Failure> {
+    pub(super) fn of(command: Command, args: Args, track: bool) -> Result<Self, Failure> {
         let kind = if command.is_write() { Kind::Write } else { Kind::Read };
         if let Command::Blocking(blocking) = &command {
             return Self::blocking(&command, blocking);
@@ -52,12 +53,12 @@ impl Task {
             Ok(Some(slot)) => {
                 // Hot keys are read with these; other reads are too rare to be worth a look at who else is reading.
                 let share = matches!(command, Command::Get { .. } | Command::MGet { .. });
-                Ok(Self::Single { slot, words: args, kind, share })
+                Ok(Self::Single { slot, words: args, kind, share, track })
             }
             // Only who knows the groups can tell whether these belong to one.
-            Err(_) if matches!(command, Command::Atomic(_)) => Ok(Self::Wide { command, kind, conclude: None }),
+            Err(_) if matches!(command, Command::Atomic(_)) => Ok(Self::Wide { command, kind, conclude: None, track }),
             Err(failure) if command.scatter(|slot| slot).is_none() => Err(failure),
-            Ok(None) | Err(_) => Ok(Self::Wide { command, kind, conclude: None }),
+            Ok(None) | Err(_) => Ok(Self::Wide { command, kind, conclude: None, track }),
         }
     }
 
@@ -75,10 +76,11 @@ impl Task {
                 words: command.to_args().into_iter().collect(),
                 kind: Kind::Write,
                 share: false,
+                track: false,
             }),
             _ => {
                 let conclude: Conclude = Box::new(move |done| conclude(transaction, done));
-                Ok(Self::Wide { command, kind: Kind::Write, conclude: Some(conclude) })
+                Ok(Self::Wide { command, kind: Kind::Write, conclude: Some(conclude), track: false })
             }
         }
     }
@@ -129,7 +131,7 @@ mod tests {
         let args: Args = line.split(' ').map(|word| Bytes::from_static(word.as_bytes())).collect();
         let request = simplekv_resp::Request::parse(args.clone()).unwrap();
         let simplekv_resp::Body::Data(command) = request.body else { panic!("{line} is not about data") };
-        Task::of(command, args)
+        Task::of(command, args, false)
     }
 
     #[test]
@@ -147,7 +149,7 @@ mod tests {
     #[test]
     fn a_plain_request_is_what_it_would_be_if_it_were_parsed() {
         let parts = |task| match task {
-            Task::Single { slot, words, kind, share } => (slot, words, kind, share),
+            Task::Single { slot, words, kind, share, .. } => (slot, words, kind, share),
             _ => panic!("it is about one slot"),
         };
         for line in ["GET foo", "get {a}b", "SET foo 1", "sEt bar NX"] {

@@ -103,6 +103,7 @@ impl Facts for NodeView<'_> {
             connected_clients: metrics.resp_connections.load(Ordering::Relaxed),
             max_clients: config.limits.connections as u64,
             blocked_clients: self.shared.clients().blocked() as u64,
+            tracking_clients: self.shared.clients().tracking() as u64,
             channels: channels as u64,
             patterns: patterns as u64,
             flush_policy: config.flush,

@@ -1,4 +1,4 @@
-//! What nodes tell without being asked again: keys that got elements, and what is said in channels.
+//! What nodes tell without being asked again: keys that got elements or have changed, and what is said in channels.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
 use super::questions;
+use super::readers::Reader;
 use super::world::World;
 
 /// Messages that a listener may be behind; beyond, it is told nothing more.
@@ -116,6 +117,7 @@ type Events = mpsc::Sender<Result<v1::Event, Status>>;
 /// Serves one client until the stream ends.
 pub(super) async fn serve(node: u32, world: Arc<World>, mut asks: Streaming<v1::ListenRequest>, events: Events) {
     let mut asked = Asked::default();
+    let mut tracking: Option<(u64, Arc<Reader>)> = None;
     while let Ok(Some(v1::ListenRequest { id, ask })) = asks.message().await {
         world.is_awake(node).await;
         let (world, events) = (Arc::clone(&world), events.clone());
@@ -137,10 +139,23 @@ pub(super) async fn serve(node: u32, world: Arc<World>, mut asks: Streaming<v1::
                 let what = questions::answer(node, &question);
                 tokio::spawn(async move { tell(node, &world, &events, id, what).await })
             }
-            Some(Ask::Track(_)) => {
-                tokio::spawn(async move { tell(node, &world, &events, id, What::Ended(v1::Ended {})).await })
+            Some(Ask::Track(wanted)) => {
+                let known = tracking.as_ref().filter(|(known, _)| *known == id).map(|(_, reader)| Arc::clone(reader));
+                let is_told = known.is_some();
+                let reader = known.unwrap_or_else(|| Arc::new(world.readers.reader(node)));
+                reader.track(wanted.prefixes);
+                tracking = Some((id, Arc::clone(&reader)));
+                if is_told {
+                    tell(node, &world, &events, id, What::Tracking(v1::Tracking { tracker: reader.id() })).await;
+                    continue;
+                }
+                tokio::spawn(async move {
+                    changes(node, &world, id, &reader, &events).await;
+                    tell(node, &world, &events, id, What::Ended(v1::Ended {})).await;
+                })
             }
             Some(Ask::Stop(_)) => {
+                tracking = tracking.filter(|(known, _)| *known != id);
                 if let Some(task) = asked.0.remove(&id) {
                     task.abort();
                 }
@@ -174,6 +189,24 @@ async fn elements(node: u32, world: &World, keys: &[Bytes]) {
             _ = topologies.changed() => (),
         }
     }
+}
+
+/// Tells what changes of what was read, as long as the node tells anything.
+async fn changes(node: u32, world: &World, id: u64, reader: &Reader, events: &Events) {
+    let silence = world.readers.falls_silent(node);
+    let telling = async {
+        tell(node, world, events, id, What::Tracking(v1::Tracking { tracker: reader.id() })).await;
+        loop {
+            let stale = reader.next().await;
+            tell(node, world, events, id, What::Stale(stale)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = silence => (),
+        () = telling => (),
+    }
+    reader.stop();
 }
 
 /// Tells what is said in a channel, as long as it is this node's to tell.

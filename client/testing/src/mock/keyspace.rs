@@ -41,7 +41,7 @@ pub(super) fn slot_of(args: &[Bytes]) -> Slot {
     parse(args).ok().and_then(|command| command.keys().next().map(|key| Slot::of_key(key))).unwrap_or(Slot::MIN)
 }
 
-fn parse(args: &[Bytes]) -> Result<Command, Failure> {
+pub(super) fn parse(args: &[Bytes]) -> Result<Command, Failure> {
     match Request::parse(args.iter().cloned().collect())?.body {
         Body::Data(command) => Ok(command),
         Body::Control(_) => Err(Failure::command("ERR the mock knows commands on data only")),

@@ -11,12 +11,13 @@ use simplekv_client::{Failure, GroupId, NodeId, Position, Reply};
 use simplekv_proto::v1::data_server::{Data, DataServer};
 use simplekv_proto::v1::topology_server::{Topology, TopologyServer};
 use simplekv_proto::{Draft, Op, v1};
+use simplekv_resp::Command;
 use simplekv_types::{Epoch, Lineage, SlotMapVersion};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, WatchStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::keyspace::slot_of;
+use super::keyspace::{parse, slot_of};
 use super::verdict::{Seen, Verdict};
 use super::world::World;
 use super::{FRAME_BYTES_MAX, events, layout};
@@ -85,6 +86,15 @@ impl Data for Services {
     }
 }
 
+/// What came of an operation that was done.
+struct Executed {
+    reply: Reply,
+    /// Where that is in the group's log.
+    position: Option<Position>,
+    /// Whether changes of what it read will be told.
+    tracked: bool,
+}
+
 /// What becomes of one operation.
 enum Done {
     Answered(Draft),
@@ -127,26 +137,33 @@ impl Services {
     fn done(&self, seen: &Seen, op: &Op) -> Done {
         let mut attempt = seen.attempt().max(1);
         let verdict = self.world.verdict(seen);
-        let (reply, position) = match &verdict {
+        let said = |reply| Executed { reply, position: None, tracked: self.track(op) };
+        let done = match &verdict {
             Verdict::Serve | Verdict::ServeLate(_) | Verdict::ServeSilently | Verdict::ServeAndHangUp => {
-                self.execute(seen, &op.args)
+                self.execute(seen, op)
             }
-            Verdict::ServeAt(at) => (self.execute(seen, &op.args).0, Some(*at)),
-            Verdict::Refuse(failure) => (Reply::Error(failure.clone()), None),
-            Verdict::Answer(reply) => (reply.clone(), None),
+            Verdict::ServeAt(at) => Executed { position: Some(*at), ..self.execute(seen, op) },
+            Verdict::Refuse(failure) => said(Reply::Error(failure.clone())),
+            Verdict::Answer(reply) => said(reply.clone()),
             Verdict::AnswerAsAttempt(other) => {
                 attempt = *other;
-                (Reply::Ok, None)
+                said(Reply::Ok)
             }
-            Verdict::Ignore | Verdict::HangUp => (Reply::Ok, None),
+            Verdict::Ignore | Verdict::HangUp => said(Reply::Ok),
         };
-        let reply = Draft::new(op.id, reply, self.world.keys.lock().now(), attempt, position);
+        let Executed { reply, position, tracked } = done;
+        let reply = Draft::new(op.id, reply, self.world.keys.lock().now(), attempt, position).tracked(tracked);
         match verdict {
             Verdict::Ignore | Verdict::ServeSilently => Done::Silent,
             Verdict::HangUp | Verdict::ServeAndHangUp => Done::Over,
             Verdict::ServeLate(delay) => Done::Late(reply, delay),
             _ => Done::Answered(reply),
         }
+    }
+
+    /// Takes down what an operation reads; whether changes of that will be told.
+    fn track(&self, op: &Op) -> bool {
+        op.tracker != 0 && parse(&op.args).is_ok_and(|command| self.world.readers.read(self.id, op.tracker, &command))
     }
 
     /// Sends answers when the time has come for them, and the node answers at all.
@@ -168,12 +185,14 @@ impl Services {
     }
 
     /// Does it if a real node would, and where that is then in the group's log.
-    fn execute(&self, seen: &Seen, args: &[Bytes]) -> (Reply, Option<Position>) {
+    fn execute(&self, seen: &Seen, op: &Op) -> Executed {
+        let args = &op.args[..];
+        let without_place = |reply| Executed { reply, position: None, tracked: self.track(op) };
         if let Err(failure) = self.check(seen, args) {
-            return (Reply::Error(failure), None);
+            return without_place(Reply::Error(failure));
         }
         if seen.group != 0 {
-            return (self.of_group(seen.group, args), None);
+            return without_place(self.of_group(seen.group, args));
         }
         let (id, epoch, version) = {
             let topology = self.world.topology.borrow();
@@ -182,15 +201,20 @@ impl Services {
             (GroupId(id), Epoch(epoch), SlotMapVersion(topology.slot_map_version))
         };
         let mut keys = self.world.keys.lock();
+        // With the keys held still: whoever sees that a key is tracked changes it behind this read.
+        let tracked = self.track(op);
         let before = keys.changes();
         let reply = keys.run(&seen.client, seen.dedupe, args);
         let has_changed = keys.changes() != before;
         let end = keys.end_of(id, has_changed);
         drop(keys);
         if has_changed {
+            let command = parse(args);
+            self.world.readers.changed(command.iter().flat_map(Command::keys).map(|key| &key[..]));
             self.world.tell_of_change();
         }
-        (reply, Some(Position { group: id, slots: version, lineage: Lineage(0), epoch, end }))
+        let position = Some(Position { group: id, slots: version, lineage: Lineage(0), epoch, end });
+        Executed { reply, position, tracked }
     }
 
     /// Whether this node may answer.
@@ -224,6 +248,12 @@ impl Services {
     /// Commands without keys, over the slots of one group.
     fn of_group(&self, group: u32, args: &[Bytes]) -> Reply {
         let slots = layout::slots_of(&self.world.topology.borrow(), group);
-        self.world.keys.lock().run_over(slots, args)
+        let mut keys = self.world.keys.lock();
+        let before = keys.changes();
+        let reply = keys.run_over(slots, args);
+        if keys.changes() != before {
+            self.world.readers.everything();
+        }
+        reply
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::events::Channels;
 use super::keyspace::Keyspace;
+use super::readers::Readers;
 use super::verdict::{Seen, Verdict};
 
 pub(super) type Script = Box<dyn FnMut(&Seen) -> Verdict + Send>;
@@ -34,6 +35,7 @@ pub struct World {
     /// Counts what may have given a key elements.
     pub(super) changes: watch::Sender<u64>,
     pub(super) channels: Channels,
+    pub(super) readers: Readers,
     script: Mutex<Script>,
     /// What is done once, with the first request that has the name, or with any.
     plans: Mutex<VecDeque<(Option<String>, Verdict)>>,
@@ -59,6 +61,7 @@ impl World {
             hung: watch::Sender::default(),
             changes: watch::Sender::default(),
             channels: Channels::new(),
+            readers: Readers::default(),
             script: Mutex::new(Box::new(|_| Verdict::Serve)),
             plans: Mutex::default(),
             latency: Mutex::default(),

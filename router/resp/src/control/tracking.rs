@@ -59,9 +59,9 @@ pub(crate) fn tracking(words: &mut Words<'_>) -> Result<Body, Failure> {
 
 pub(crate) fn caching(words: &mut Words<'_>) -> Result<Body, Failure> {
     client(ClientCommand::Caching(match words.word()?.to_ascii_lowercase().as_slice() {
-        b"yes" => true,
-        b"no" => false,
-        _ => return Err(SYNTAX),
+        b"yes" => Some(true),
+        b"no" => Some(false),
+        _ => None,
     }))
 }
 

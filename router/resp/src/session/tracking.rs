@@ -7,6 +7,7 @@ use simplekv_types::{Failure, Reply};
 
 use super::Session;
 use crate::clients::DescribedTracking;
+use crate::command::SYNTAX;
 use crate::control::tracking::{PREFIXES_MAX, TrackingRequest};
 use crate::encode::Protocol;
 
@@ -97,13 +98,14 @@ impl Tracking {
         self.terms.as_ref().map_or(-1, redirect)
     }
 
-    pub(super) fn set_caching(&mut self, wanted: bool) -> Result<Reply, Failure> {
+    pub(super) fn set_caching(&mut self, wanted: Option<bool>) -> Result<Reply, Failure> {
         match (wanted, self.opt_in, self.opt_out) {
             _ if self.terms.is_none() => Err(CACHING_WITHOUT_OPT),
-            (true, false, _) => Err(CACHING_YES),
-            (false, _, false) => Err(CACHING_NO),
+            (None, ..) => Err(SYNTAX),
+            (Some(true), false, _) => Err(CACHING_YES),
+            (Some(false), _, false) => Err(CACHING_NO),
             _ => {
-                self.next = Some(wanted);
+                self.next = wanted;
                 Ok(Reply::Ok)
             }
         }

@@ -57,6 +57,10 @@ fn options_that_contradict_each_other_are_refused_as_redis_does() {
             "CLIENT CACHING YES",
             "-ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
         ),
+        (
+            "CLIENT CACHING MAYBE",
+            "-ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
+        ),
         ("CLIENT TRACKING ON OPTIN", "+OK"),
         (
             "CLIENT TRACKING ON OPTOUT",
