@@ -4,11 +4,14 @@ usage: redis_py.py ROUTER NODE, both as HOST:PORT
 """
 
 import asyncio
+import functools
 import sys
 import threading
+import time
 
 import redis
 import redis.asyncio
+from redis.cache import CacheConfig, CacheFactory
 from redis.cluster import ClusterNode, LoadBalancingStrategy, RedisCluster
 
 EVERYBODY = LoadBalancingStrategy.ROUND_ROBIN
@@ -120,6 +123,24 @@ def locks(r, t):
     assert refused(lambda: r.eval("return 1", 0), redis.ResponseError, "scripts are not run here")
 
 
+def copies(connect, other, t):
+    """Kept by the client, until it hears that somebody else has changed the key."""
+    cache, key = CacheFactory(CacheConfig()).get_cache(), f"{t}copied"
+    with connect(protocol=3, decode_responses=True, cache=cache) as r:
+        for value in ("1", "2", "3"):
+            other.set(key, value)
+            until(lambda: r.get(key) == value and cache.size > 0)
+            assert [r.get(key) for _ in range(3)] == [value] * 3
+        other.delete(key)
+        until(lambda: r.get(key) is None)
+
+
+def until(holds):
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+
+
 def one_redis(host, port, protocol):
     p, t = f"py{protocol}:", f"{{py{protocol}}}"
     with redis.Redis(host=host, port=port, protocol=protocol, decode_responses=True) as r:
@@ -140,6 +161,8 @@ def one_redis(host, port, protocol):
         assert r.info()["redis_mode"] == "standalone" and r.dbsize() > 0 and r.config_get("maxmemory*") is not None
         # Database 0 is the only one, as in a Redis Cluster.
         assert refused(lambda: redis.Redis(host=host, port=port, db=1).get("a"), redis.ResponseError, "DB index")
+        if protocol == 3:
+            copies(functools.partial(redis.Redis, host=host, port=port), r, t)
 
 
 def redis_cluster(host, port, protocol):
@@ -168,6 +191,8 @@ def redis_cluster(host, port, protocol):
         assert (message["type"], message["data"]) == ("smessage", "hello"), message
         ps.close()
         assert r.delete(*[f"{p}{i}" for i in range(300)]) == 300
+        if protocol == 3:
+            copies(functools.partial(RedisCluster, startup_nodes=nodes), r, t)
     with RedisCluster(startup_nodes=nodes, protocol=protocol, decode_responses=True, load_balancing_strategy=EVERYBODY) as r:
         for i in range(100):
             assert r.set(f"{t}{i}", i) and r.get(f"{t}{i}") == str(i), "a follower has answered something old"

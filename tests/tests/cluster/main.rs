@@ -15,6 +15,7 @@ mod channels;
 mod chaos;
 mod cli_in_a_terminal;
 mod clients;
+mod copies_are_told_when_stale;
 mod damaged_segment_is_replaced;
 mod etcd_may_be_away;
 mod failover_keeps_acknowledged_writes;
