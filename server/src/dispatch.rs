@@ -247,7 +247,9 @@ impl Shared {
         if operation.command.is_keyspace_wide() {
             return self.place_keyspace(routing, shares, place, operation);
         }
-        let (slot, group) = target(routing, door, &operation.command)?;
+        let (slot, owner) = target(routing, door, &operation.command)?;
+        let is_known = shares.iter().any(|share| share.group.id() == owner);
+        let group = if is_known { owner } else { self.holder(slot, owner) };
         let wrote = operation.command.is_write();
         let anyone = operation.policy == ReadPolicy::Any && !wrote;
         if (wrote || operation.policy.is_leaders()) && routing.led_elsewhere(group, self.node()) {

@@ -12,7 +12,7 @@ use simplekv_meta::ClusterView;
 use simplekv_proto::v1;
 use simplekv_resp::command::{GeoCommand, HashCommand, ListCommand, SetOfCommand, ZsetCommand};
 use simplekv_resp::{Clients, Command, Keys, SlowLog};
-use simplekv_types::{ClusterId, Failure, GroupId, Naming, NodeId, RunId, Slot, Tick, limits};
+use simplekv_types::{ClusterId, Failure, GroupId, Naming, NodeId, RunId, Slot, SlotMapVersion, Tick, limits};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -249,6 +249,25 @@ impl Shared {
             self.routing.store(Arc::clone(&next));
             self.changes.send_replace(next);
         }
+    }
+
+    /// Returns once this node knows a slot map at least as new. Whoever has seen a newer one has it from the metadata store, as this node
+    /// soon will.
+    pub(crate) async fn knows_slot_map(&self, version: SlotMapVersion) {
+        if self.routing.load().slot_map_version < version {
+            // A node that stops answers nobody any more.
+            let _ = self.routing_changes().wait_for(|routing| routing.slot_map_version >= version).await;
+        }
+    }
+
+    /// The group to ask here for a slot that belongs to `owner` by the slot map: the log knows before the map does.
+    pub(crate) fn holder(&self, slot: Slot, owner: GroupId) -> GroupId {
+        let hosted = self.hosted.load();
+        if hosted.contains_key(&owner) {
+            return owner;
+        }
+        let holds = |group: &&Arc<Hosted>| group.published().owned.load().shows(slot);
+        hosted.values().find(holds).map_or(owner, |group| group.id())
     }
 
     pub(crate) fn hosted(&self, group: GroupId) -> Option<Arc<Hosted>> {

@@ -12,7 +12,7 @@ use simplekv_proto::v1::data_server::Data;
 use simplekv_proto::{Draft, FRAME_BYTES_MAX, Op, v1};
 use simplekv_resp::{Args, Body, Command};
 use simplekv_types::limits::{FRAME_OPS_MAX, LANE_MESSAGE_BYTES_MAX};
-use simplekv_types::{ClientId, Dedupe, Failure, GroupId, Position, ReadPolicy, Reply};
+use simplekv_types::{ClientId, Dedupe, Failure, GroupId, Position, ReadPolicy, Reply, SlotMapVersion};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -26,6 +26,8 @@ use crate::shared::Shared;
 
 /// Frames of one lane that may wait at a time; further ones stay in the stream's flow control.
 const FRAMES_AT_ONCE: usize = 64;
+/// How long a lane waits for the slot map by which it was chosen.
+const MAP_PATIENCE: Duration = Duration::from_millis(200);
 /// Frames of replies made and not yet sent.
 const REPLY_FRAMES_AT_ONCE: usize = 16;
 /// Events made and not yet sent.
@@ -95,6 +97,8 @@ async fn serve(
                 return;
             }
             Ok(mut frame) => {
+                // By an older map the sender would be sent back to where it comes from.
+                let _ = tokio::time::timeout(MAP_PATIENCE, shared.knows_slot_map(frame.map_version)).await;
                 let piece = frame.split_off(&shared);
                 let execution = shared.execute(Door::Lane, piece.operations);
                 if frame.operations.is_empty() && execution.is_done() {
@@ -161,6 +165,8 @@ struct Label {
 
 /// What a frame asks for.
 struct Frame {
+    /// The slot map by which the sender found this node.
+    map_version: SlotMapVersion,
     /// One for each operation.
     labels: Vec<Label>,
     operations: Vec<Result<Operation, Failure>>,
@@ -173,7 +179,8 @@ impl Frame {
             count @ (0 | 1) => count,
             _ => budget::fitting(shared, &self.operations, shared.limits().output_bytes),
         };
-        let later = Self { labels: self.labels.split_off(count), operations: self.operations.split_off(count) };
+        let (labels, operations) = (self.labels.split_off(count), self.operations.split_off(count));
+        let later = Self { map_version: self.map_version, labels, operations };
         std::mem::replace(self, later)
     }
 }
@@ -199,7 +206,7 @@ fn understand(shared: &Shared, frame: &v1::RequestFrame) -> Result<Frame, Status
         operations.push(operation);
     }
     Metrics::add(&shared.metrics().lane_commands, operations.len() as u64);
-    Ok(Frame { labels, operations })
+    Ok(Frame { map_version: SlotMapVersion(frame.map_version), labels, operations })
 }
 
 fn operation(client: Option<ClientId>, op: Op) -> Result<Result<Operation, Failure>, Status> {
@@ -209,14 +216,7 @@ fn operation(client: Option<ClientId>, op: Op) -> Result<Result<Operation, Failu
     let group = (op.group != 0).then_some(GroupId(op.group));
     let seen = op.seen.map(Position::try_from).transpose().map_err(|error| status::malformed(&error))?;
     let (session, dedupe) = (seen.map(Seen::Of), client.zip(dedupe));
-    Ok(parse(op.args).map(|command| Operation {
-        policy,
-        session,
-        dedupe,
-        timeout,
-        group,
-        ..Operation::plain(command)
-    }))
+    Ok(parse(op.args).map(|command| Operation { policy, session, dedupe, timeout, group, ..Operation::plain(command) }))
 }
 
 /// A data command, as RESP would parse it.
