@@ -33,12 +33,36 @@ pub(crate) enum Command {
     Failover(Failover),
     /// Kill all nodes at once while clients write, every other time etcd with them, start all again, then look for every write
     Blackout(Blackout),
+    /// Move half of all slots to another group while clients write into them, then look for every write
+    Moves(Moves),
     /// Cut links, pause and kill processes, slow down disks and falsify clocks while clients write down what they are told; then judge it
     Chaos(Chaos),
     /// Judge histories that clients have written down; exit code 1 if one is wrong or undecided
     Check(Check),
     /// Reckon what the control plane of a large cluster costs, and simulate how a change reaches every client
     Scale(Scale),
+}
+
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Moves {
+    /// How many keys move, besides those that are written meanwhile
+    #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: u64,
+    /// Length of each of their values, in bytes
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) value_bytes: usize,
+    /// How many writers there are
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) writers: u16,
+    /// How many replicas each of the two groups has
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=5))]
+    pub(crate) replicas: u32,
+    /// How long the writers are measured before and after, in seconds
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) seconds: u64,
+    /// When nodes flush
+    #[arg(long, value_name = "always|replicated|os", default_value = "replicated")]
+    pub(crate) flush: FlushPolicy,
 }
 
 /// Which keys are asked for, how often, and what they hold.

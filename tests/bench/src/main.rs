@@ -19,6 +19,7 @@ mod hop;
 mod lane;
 mod machine;
 mod meter;
+mod moves;
 mod redis;
 mod resp;
 mod scale;
@@ -62,6 +63,7 @@ fn run(args: Args) -> Result<bool> {
                 Command::Spread(spread) => spread::run(&spread).await,
                 Command::Failover(failover) => failover::run(&failover).await,
                 Command::Blackout(blackout) => blackout::run(&blackout).await,
+                Command::Moves(moves) => moves::run(&moves).await,
                 Command::Chaos(chaos) => chaos::run(&chaos).await,
                 Command::Check(check) => check::run(&check),
                 Command::Scale(scale) => scale::run(scale).await.map(|()| true),
