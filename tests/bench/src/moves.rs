@@ -25,7 +25,7 @@ const TARGET: &str = "g2";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Keys written or read back with one call.
 const BATCH: usize = 500;
-const BATCHES_AT_ONCE: usize = 16;
+const BATCHES_AT_ONCE: usize = 4;
 
 /// Before, during and after the move.
 const PHASES: [&str; 3] = ["before", "during", "after"];
