@@ -254,10 +254,8 @@ impl Shared {
     /// Returns once this node knows a slot map at least as new. Whoever has seen a newer one has it from the metadata store, as this node
     /// soon will.
     pub(crate) async fn knows_slot_map(&self, version: SlotMapVersion) {
-        if self.routing.load().slot_map_version < version {
-            // A node that stops answers nobody any more.
-            let _ = self.routing_changes().wait_for(|routing| routing.slot_map_version >= version).await;
-        }
+        // A node that stops answers nobody any more.
+        let _ = self.routing_changes().wait_for(|routing| routing.slot_map_version >= version).await;
     }
 
     /// The group to ask here for a slot that belongs to `owner` by the slot map: the log knows before the map does.

@@ -64,6 +64,7 @@ impl Jobs {
 
     pub(super) fn tick(&mut self) {
         self.step(MoverEvent::Tick);
+        self.close_those_without_slots();
     }
 
     pub(super) fn on(&mut self, happened: Happened) {
@@ -96,6 +97,7 @@ impl Jobs {
         let orders: BTreeMap<String, MoveJob> =
             self.known.iter().flat_map(|(name, job)| orders(name, &job.record)).collect();
         self.step(MoverEvent::Jobs(orders));
+        self.close_those_without_slots();
     }
 
     fn step(&mut self, event: MoverEvent) {
@@ -119,12 +121,29 @@ impl Jobs {
         let (Some(job), Ok(number)) = (self.known.get(name), number.parse()) else { return };
         let ended = self.ended.entry(name.to_owned()).or_default();
         ended.insert(number, done);
-        if ended.len() < job.record.parts.len() || !self.closing.insert(name.to_owned()) {
+        if ended.len() == job.record.parts.len() {
+            let (name, job, all_done) = (name.to_owned(), job.clone(), ended.values().all(|done| *done));
+            self.close(name, job, all_done);
+        }
+    }
+
+    /// A group that owns nothing can be removed at once: nobody else will say that such a job has ended. If that cannot be written down, it
+    /// is tried again with the next tick.
+    fn close_those_without_slots(&mut self) {
+        let is_empty = |job: &Versioned<JobRecord>| job.record.parts.is_empty() && job.record.end.is_none();
+        let empty = self.known.iter().filter(|(_, job)| is_empty(job));
+        let empty: Vec<_> = empty.map(|(name, job)| (name.clone(), job.clone())).collect();
+        empty.into_iter().for_each(|(name, job)| {
+            let is_wanted = !job.record.cancelled;
+            self.close(name, job, is_wanted);
+        });
+    }
+
+    fn close(&mut self, name: String, job: Versioned<JobRecord>, all_done: bool) {
+        if !self.closing.insert(name.clone()) {
             return;
         }
-        let all_done = ended.values().all(|done| *done);
         let (records, office, happenings) = (self.records.clone(), self.office, self.happenings.clone());
-        let (name, job) = (name.to_owned(), job.clone());
         tokio::spawn(async move {
             if let Err(failure) = close(&records, &office, &name, job, all_done).await {
                 warn!(job = name, error = %failure, "a job's end cannot be written down, trying again");

@@ -179,5 +179,8 @@ async fn a_move_waits_for_etcd_and_a_cancelled_one_leaves_everything_where_it_wa
     let report = until("the cancelled job has ended", ended).await;
     load.finish(&client).await.assert_perfect();
     assert!(report["state"] == "not done" || report["state"] == "done", "{report}");
+    // A group that was given nothing leaves as well.
+    let report = admin.json("remove-group g3").await.unwrap();
+    assert_eq!(report["state"], "done", "{report}");
     cluster.healthy().await.unwrap();
 }

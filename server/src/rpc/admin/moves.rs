@@ -141,8 +141,10 @@ fn spans(ranges: &[SlotRange]) -> Vec<v1::SlotSpan> {
 fn wire(name: &str, job: &JobRecord, map: &SlotMap, moves: &[v1::Move]) -> v1::Job {
     let slots = |part: &JobPart| part.slots.clone().into_iter().flat_map(|range| range.iter());
     let total: usize = job.parts.iter().map(|part| slots(part).count()).sum();
-    let done: usize =
-        job.parts.iter().map(|part| slots(part).filter(|slot| map.owner(*slot) == Some(part.target)).count()).sum();
+    let is_there = |part: &JobPart| slots(part).filter(|slot| map.owner(*slot) == Some(part.target)).count();
+    // What has been moved on since was done all the same.
+    let is_done = job.end.as_ref().is_some_and(|end| end.done);
+    let done = if is_done { total } else { job.parts.iter().map(is_there).sum() };
     let is_of = |moving: &&v1::Move| {
         job.end.is_none()
             && job.parts.iter().any(|part| {
@@ -165,7 +167,7 @@ fn wire(name: &str, job: &JobRecord, map: &SlotMap, moves: &[v1::Move]) -> v1::J
         paused: job.paused,
         cancelled: job.cancelled,
         ended_ms: job.end.as_ref().map_or(0, |end| end.at_ms),
-        done: job.end.as_ref().is_some_and(|end| end.done),
+        done: is_done,
         reason: job.end.as_ref().map(|end| end.reason.clone()).unwrap_or_default(),
         slots_total: u32::try_from(total).unwrap_or(u32::MAX),
         slots_done: u32::try_from(done).unwrap_or(u32::MAX),
